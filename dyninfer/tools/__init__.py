@@ -13,6 +13,7 @@ from dyninfer.tools.fate_scores import score_fates
 from dyninfer.tools.fate_table import transition_table
 from dyninfer.tools.fates import fates
 from dyninfer.tools.growth_scores import score_growth
+from dyninfer.tools.jump_fits import information_criteria, likelihood_ratio
 from dyninfer.tools.jump_tables import (
     first_passage,
     length_of_stay,
@@ -21,10 +22,13 @@ from dyninfer.tools.jump_tables import (
     survival,
     transition_probabilities,
 )
+from dyninfer.tools.lags import chapman_kolmogorov, implied_timescales
 from dyninfer.tools.lineages import ancestors, descendants, flows
+from dyninfer.tools.prevalence import prevalence
 from dyninfer.tools.real_time import time, time_to_fate
 from dyninfer.tools.recommend import Recommendation, recommend
 from dyninfer.tools.segment_tracks import segment_tracks
+from dyninfer.tools.transition_paths import TransitionPaths, transition_paths
 from dyninfer.tools.transitions import transition_matrix
 from dyninfer.tools.trends import trends
 from dyninfer.tools.tune import Tuned, tune
@@ -32,16 +36,22 @@ from dyninfer.tools.velocity import velocity_embedding, velocity_layer
 
 __all__ = [
     "Recommendation",
+    "TransitionPaths",
     "Tuned",
     "ancestors",
+    "chapman_kolmogorov",
     "compare",
     "descendants",
     "drivers",
     "fates",
     "first_passage",
     "flows",
+    "implied_timescales",
+    "information_criteria",
     "length_of_stay",
+    "likelihood_ratio",
     "next_states",
+    "prevalence",
     "recommend",
     "score_fates",
     "score_growth",
@@ -51,6 +61,7 @@ __all__ = [
     "time",
     "time_to_fate",
     "transition_matrix",
+    "transition_paths",
     "transition_probabilities",
     "transition_table",
     "trends",

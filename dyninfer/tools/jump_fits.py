@@ -1,0 +1,226 @@
+"""Which of several jump models of the same data is to be preferred."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from dyninfer.data.arrays import as_list
+from dyninfer.jumps import JumpFit, RateScheme
+from dyninfer.jumps.settings import Confusion, Labels, as_observation
+from dyninfer.learning.settings import brief, check_word, to_plain
+
+# A fit is finished where no step would gain more than 1e-4, so that two may miss twice that.
+_SLACK = 1e-3
+# Of a design, whose entries are about 1: what rounding leaves of a combination that is exact.
+_ROUNDING = 1e-8
+
+
+def information_criteria(
+    models: Sequence[Any] | Mapping[str, Any], *, n: str = "observations"
+) -> pd.DataFrame:
+    """Log-likelihoods, AIC and BIC of several fits to the same data.
+
+    ``AIC = 2 k − 2 log L`` and ``BIC = k log n − 2 log L`` with ``k`` parameters that were fitted.
+
+    Parameters
+    ----------
+    models : sequence or mapping of MarkovJumpInference
+        Fitted. The keys of a mapping are their names.
+    n : {"observations", "paths"}
+        What BIC counts. Observations of one path are not independent, and paths are too few where
+        they are long; where both agree, the answer does not hang on it.
+
+    Returns
+    -------
+    DataFrame
+        A row for every model: ``model``, ``log_likelihood`` in nats, ``n_parameters``, ``n``,
+        ``aic``, ``bic``, ``converged``. Under a prior the likelihood is that at the posterior's
+        maximum, a little below its own.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a model has no fit, or the models were fitted to other data or to other observations of
+        them.
+    """
+    check_word(n, "n", ("observations", "paths"))
+    names: Sequence[Any]
+    if isinstance(models, Mapping):
+        names, fitted = list(models), list(models.values())
+    else:
+        fitted = as_list(models, "models", "fitted models")
+        names = range(len(fitted))
+    if not fitted:
+        raise ValueError("models is empty; give one fitted model at least")
+    fits = [_fit_of(model) for model in fitted]
+    for model in fitted[1:]:
+        _check_same_data(fitted[0], model)
+    rows = []
+    for name, model, fit in zip(names, fitted, fits, strict=True):
+        size = float(fit.n_observed) if n == "observations" else float(len(model.provenance_.sizes))
+        k = fit.theta.shape[-1]
+        log_likelihood = float(fit.log_likelihood)
+        penalty = k * torch.tensor(size).double().log().item()
+        row = {
+            "model": name,
+            "log_likelihood": log_likelihood,
+            "n_parameters": k,
+            "n": size,
+            "aic": 2 * k - 2 * log_likelihood,
+            "bic": penalty - 2 * log_likelihood,
+            "converged": bool(fit.converged),
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def likelihood_ratio(small: Any, large: Any) -> pd.DataFrame:
+    """Test whether a model needs the further rates of a larger one.
+
+    Twice the difference of the log-likelihoods is compared with the χ² distribution of as many
+    degrees of freedom as there are further parameters (Wilks 1938, Ann. Math. Stat. 9, 60). Where
+    the smaller model sets rates to zero, which lies on the edge of the larger one, the true
+    probability is smaller (Self and Liang 1987, J. Am. Stat. Assoc. 82, 605): for one such rate and
+    no other difference, half.
+
+    Parameters
+    ----------
+    small, large : MarkovJumpInference
+        Fitted to the same data with ``prior_width=None``; their ``jumps`` differ, and nothing else.
+
+    Returns
+    -------
+    DataFrame
+        One row: ``statistic``, ``df``, ``p_value``, and ``n_zero``, the rates of ``large`` that
+        ``small`` sets to zero.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``small`` is no special case of ``large``, a fit has a prior or is not finished, or the
+        data differ.
+    """
+    from scipy.stats import chi2
+
+    fits = [_fit_of(model) for model in (small, large)]
+    _check_same_data(small, large)
+    _check_settings(small, large)
+    for model, fit in zip((small, large), fits, strict=True):
+        _check_maximum(model, fit)
+    small_fit, large_fit = fits
+    _check_nested(small_fit.scheme, large_fit.scheme)
+    df = large_fit.theta.shape[-1] - small_fit.theta.shape[-1]
+    if df == 0:
+        raise ValueError("small and large have the same parameters; there is nothing to test")
+    gain = float(large_fit.log_likelihood - small_fit.log_likelihood)
+    if gain < -_SLACK:
+        raise ValueError(
+            f"large explains the data worse than small, by {-gain:.3g} nats, so that it is not at "
+            "its maximum; fit it with more max_steps or another seed"
+        )
+    statistic = 2 * max(gain, 0.0)
+    row = {
+        "statistic": statistic,
+        "df": df,
+        "p_value": float(chi2.sf(statistic, df)),
+        "n_zero": large_fit.scheme.n_edges - small_fit.scheme.n_edges,
+    }
+    return pd.DataFrame([row])
+
+
+def _fit_of(model: Any) -> JumpFit:
+    """The maximum of a model, or an error that says why it has none."""
+    if not hasattr(model, "sample_processes") or not hasattr(model, "provenance_"):
+        raise TypeError(f"models must be fitted MarkovJumpInference, found {brief(model)}")
+    if model.fit_ is None:
+        raise ValueError("a model of refine=False has no likelihood; fit it with refine=True")
+    return model.fit_
+
+
+def _check_same_data(one: Any, other: Any) -> None:
+    if one.provenance_.digest != other.provenance_.digest:
+        raise ValueError("the models were fitted to different data; fit them to the same paths")
+    # Labels made by another rule are other data, and densities of numbers are no probabilities.
+    if one.facts_["states"] != other.facts_["states"]:
+        raise ValueError("the models learned from labels of different rules; give both one rule")
+    kinds = [_kind(model) for model in (one, other)]
+    if kinds[0] != kinds[1]:
+        raise ValueError(
+            f"a likelihood of {kinds[0]} is not comparable with one of {kinds[1]}; fit both models "
+            "with one kind of observation"
+        )
+
+
+def _kind(model: Any) -> str:
+    """What the likelihood of a model is of."""
+    observation = as_observation(model.observation)
+    if isinstance(observation, Labels | Confusion):
+        return "labels that may be wrong"
+    # Exact labels are likely given the first of each path, and entries and numbers have densities.
+    return str(observation)
+
+
+def _check_settings(small: Any, large: Any) -> None:
+    """Raise a ValueError where more than the jumps differs."""
+    settings = [model.get_params(deep=False) for model in (small, large)]
+    for name, value in settings[0].items():
+        if name != "jumps" and to_plain(value) != to_plain(settings[1][name]):
+            raise ValueError(
+                f"small and large differ in {name}; the test is of models that differ in jumps "
+                "alone: compare others by information_criteria"
+            )
+
+
+def _check_maximum(model: Any, fit: JumpFit) -> None:
+    """Raise a ValueError where a likelihood is not at its maximum."""
+    if model.prior_width is not None:
+        raise ValueError("the test is of plain maximum likelihood; fit both with prior_width=None")
+    if not bool(fit.converged):
+        raise ValueError("a fit is not finished; give it more max_steps")
+
+
+def _check_nested(small: RateScheme, large: RateScheme) -> None:
+    """Raise a ValueError unless every generator of ``small`` is one of ``large``, or its limit."""
+    reason = "small is no special case of large"
+    if small.n_states != large.n_states:
+        raise ValueError(f"{reason}: one has {small.n_states} states, the other {large.n_states}")
+    extra = small.allowed & ~large.allowed
+    if bool(extra.any()):
+        source, target = extra.nonzero()[0].tolist()
+        raise ValueError(f"{reason}: it alone has the jump from state {source} to {target}")
+    source, target = large.edges.T
+    is_shared = small.allowed[source, target]
+    shared = large.design[is_shared]
+    # Log-rates of small are combinations of its columns, which large must be able to form.
+    if not _spans(shared, small.design) or not _spans(shared, _offsets(small, large, is_shared)):
+        raise ValueError(f"{reason}: its rates hang together in another way")
+    removed = large.design[~is_shared]
+    free = _null_space(shared)
+    # The rates that are zero must be able to vanish while all others stay.
+    if not _spans(removed @ free, torch.ones_like(removed[:, :1])):
+        raise ValueError(f"{reason}: a rate that it sets to zero is tied to one that it has")
+
+
+def _offsets(small: RateScheme, large: RateScheme, is_shared: Tensor) -> Tensor:
+    """Differences of the log-rates ``(edge, 1)`` where all parameters are 0."""
+    difference = small.offset - large.offset[is_shared]
+    return difference.unsqueeze(1)
+
+
+def _spans(columns: Tensor, others: Tensor) -> bool:
+    """Whether the columns of one matrix are combinations of those of another."""
+    combination = torch.linalg.pinv(columns) @ others
+    residual = columns @ combination - others
+    return not bool((residual.abs() > _ROUNDING).any())
+
+
+def _null_space(matrix: Tensor) -> Tensor:
+    """Orthonormal directions ``(p, k)`` along which no row changes."""
+    projection = torch.linalg.pinv(matrix) @ matrix
+    values, vectors = torch.linalg.eigh(projection)
+    return vectors[:, values < 0.5]
