@@ -19,12 +19,18 @@ from dyninfer.plotting.fields import growth, potential, stream
 from dyninfer.plotting.flows import sankey
 from dyninfer.plotting.forecasts import forecasts, rates
 from dyninfer.plotting.genes import heatmap, trends
+from dyninfer.plotting.jump_tables import (
+    chapman_kolmogorov,
+    implied_timescales,
+    prevalence,
+)
 from dyninfer.plotting.landscape import landscape
 from dyninfer.plotting.moving import animation
 from dyninfer.plotting.populations import marginals, trajectories
 
 __all__ = [
     "animation",
+    "chapman_kolmogorov",
     "comparison",
     "evaluation",
     "fan",
@@ -34,11 +40,13 @@ __all__ = [
     "growth",
     "heatmap",
     "history",
+    "implied_timescales",
     "landscape",
     "marginals",
     "mass",
     "potential",
     "predicted",
+    "prevalence",
     "rates",
     "sankey",
     "stream",
