@@ -69,8 +69,8 @@ def test_predictions_have_a_panel_for_every_pair_with_what_was_counted(paths):
     rows = table[(table["source"] == "open") & (table["target"] == "closed")]
     np.testing.assert_allclose(line(panels[1, 0], "predicted"), rows["predicted"])
     points, _, (bars,) = panels[1, 0].containers[0]
-    np.testing.assert_allclose(points.get_ydata(), rows["estimated"])
-    ends = np.array([segment[:, 1] for segment in bars.get_segments()])
+    np.testing.assert_allclose(points.get_ydata().astype(float), rows["estimated"])
+    ends = np.array([segment[:, 1] for segment in bars.get_segments()], dtype=float)
     np.testing.assert_allclose(ends, rows[["estimated_low", "estimated_high"]].to_numpy())
 
 
