@@ -28,6 +28,7 @@ from dyninfer.tools.prevalence import prevalence
 from dyninfer.tools.real_time import time, time_to_fate
 from dyninfer.tools.recommend import Recommendation, recommend
 from dyninfer.tools.segment_tracks import segment_tracks
+from dyninfer.tools.state_counts import StateCountFit, fit_state_counts
 from dyninfer.tools.transition_paths import TransitionPaths, transition_paths
 from dyninfer.tools.transitions import transition_matrix
 from dyninfer.tools.trends import trends
@@ -36,6 +37,7 @@ from dyninfer.tools.velocity import velocity_embedding, velocity_layer
 
 __all__ = [
     "Recommendation",
+    "StateCountFit",
     "TransitionPaths",
     "Tuned",
     "ancestors",
@@ -45,6 +47,7 @@ __all__ = [
     "drivers",
     "fates",
     "first_passage",
+    "fit_state_counts",
     "flows",
     "implied_timescales",
     "information_criteria",
