@@ -3,21 +3,41 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy import ndarray
 
-from dyninfer.data.columns import MissingKey
-from dyninfer.learning.settings import brief
+from dyninfer.data.tables import Column, read_table
 from dyninfer.plotting import style
 from dyninfer.plotting.colors import label_palette
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+PREVALENCE = {
+    "time": Column.NUMBER,
+    "state": Column.LABEL,
+    "observed": Column.NUMBER,
+    "expected": Column.NUMBER,
+}
+TIME_SCALES = {
+    "lag": Column.NUMBER,
+    "process": Column.NUMBER,
+    "value": Column.BOUND,
+    "low": Column.BOUND,
+    "high": Column.BOUND,
+}
+PREDICTIONS = {
+    "time": Column.NUMBER,
+    "source": Column.LABEL,
+    "target": Column.LABEL,
+    "predicted": Column.NUMBER,
+    "estimated": Column.NUMBER,
+    "estimated_low": Column.NUMBER,
+    "estimated_high": Column.NUMBER,
+}
 # Panels in one row, where there is one for every state.
 _MOST_COLUMNS = 4
 _BAND = 0.2
@@ -53,8 +73,7 @@ def prevalence(
     KeyError, TypeError, ValueError
         If it is no such table, or the number of axes is not that of the states.
     """
-    columns = ("time", "state", "observed", "expected")
-    _check_table(table, columns, "tl.prevalence")
+    table = read_table(table, PREVALENCE, "tl.prevalence", rows=("time", "state"))
     states = list(table["state"].unique())
     n_columns = min(len(states), _MOST_COLUMNS)
     n_rows = -(-len(states) // n_columns)
@@ -113,8 +132,7 @@ def implied_timescales(
     KeyError, TypeError, ValueError
         If it is no such table, or none of its time scales is finite.
     """
-    columns = ("lag", "process", "value", "low", "high")
-    _check_table(table, columns, "tl.implied_timescales")
+    table = read_table(table, TIME_SCALES, "tl.implied_timescales", rows=("lag", "process"))
     finite = table[np.isfinite(table["value"]) & (table["value"] > 0)]
     if len(finite) == 0:
         raise ValueError("no time scale of the table is finite, so there is nothing to draw")
@@ -126,7 +144,7 @@ def implied_timescales(
         rows = finite[finite["process"] == number].sort_values("lag")
         high = rows["high"].clip(upper=top)
         ax.fill_between(rows["lag"], rows["low"], high, color=color, alpha=_BAND, linewidth=0)
-        label = f"time scale {number}"
+        label = f"time scale {number:g}"
         ax.plot(rows["lag"], rows["value"], color=color, marker="o", markersize=3.5, label=label)
         if "model" in rows and np.isfinite(rows["model"]).all():
             ax.plot(rows["lag"], rows["model"], color=color, linestyle=(0, (4, 3)), linewidth=1)
@@ -175,8 +193,8 @@ def chapman_kolmogorov(
     KeyError, TypeError, ValueError
         If it is no such table, or the number of axes is not that of the pairs.
     """
-    columns = ("time", "source", "target", "predicted", "estimated")
-    _check_table(table, columns, "tl.chapman_kolmogorov")
+    keys = ("time", "source", "target")
+    table = read_table(table, PREDICTIONS, "tl.chapman_kolmogorov", rows=keys)
     states = list(table["source"].unique())
     n_states = len(states)
     size = (1.9 * n_states + 0.6, 1.6 * n_states + 0.6)
@@ -230,13 +248,3 @@ def _draw_counted(ax: Axes, rows: pd.DataFrame) -> None:
         elinewidth=1,
         label="counted",
     )
-
-
-def _check_table(table: Any, columns: Sequence[str], function: str) -> None:
-    if not isinstance(table, pd.DataFrame):
-        raise TypeError(f"table must be what {function} returned, found {brief(table)}")
-    for column in columns:
-        if column not in table:
-            raise MissingKey(f"table has no column {column!r}; give what {function} returned")
-    if len(table) == 0:
-        raise ValueError("table has no rows, so there is nothing to draw")

@@ -15,6 +15,7 @@ from dyninfer.data.time_reading import as_times
 from dyninfer.jumps.posterior.summaries import quantiles
 from dyninfer.jumps.process import MarkovJump
 from dyninfer.jumps.process.checks import as_numbers
+from dyninfer.learning.budget import check_memory
 from dyninfer.learning.settings import brief, check_count, check_level, check_seed, is_number
 
 Quantity = Callable[[MarkovJump], Tensor]
@@ -57,6 +58,7 @@ class LearnedJumps:
             raise TypeError(
                 f"model must be a fitted MarkovJumpInference or a MarkovJump, found {brief(model)}"
             )
+        check_draws(n_samples, model.process_.n_states)
         draws = model.sample_processes(n_samples, seed)
         return cls(model.process_, draws, level)
 
@@ -94,6 +96,12 @@ class LearnedJumps:
             return table
         low, high = quantiles(quantity(self.draws), self.level)
         return table.assign(low=low.numpy(), high=high.numpy())
+
+
+def check_draws(n_samples: int, n_states: int) -> None:
+    """Refuse more draws than the memory holds."""
+    # Eight bytes a number, in a few matrices at once.
+    check_memory(64 * n_samples * n_states**2, f"{n_samples:,} draws")
 
 
 def pairs_of(rows: np.ndarray, columns: np.ndarray, names: tuple[str, str]) -> pd.DataFrame:

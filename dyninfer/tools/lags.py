@@ -28,7 +28,7 @@ from dyninfer.learning.settings import (
     check_seed,
     check_switch,
 )
-from dyninfer.tools.jump_models import LearnedJumps, pairs_of
+from dyninfer.tools.jump_models import LearnedJumps, check_draws, pairs_of
 
 # Lags in frames where none are named: about equal steps of their logarithm.
 _LAGS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
@@ -158,6 +158,8 @@ def chapman_kolmogorov(
     counted = _Counted.of(data, names, reversible, level, n_samples, seed)
     n_steps = counted.frames.steps_of(as_time(lag))
     n_multiples = check_count(n_multiples, "n_multiples")
+    # Refused before anything is computed where no path is as long as the last multiple.
+    counted.frames.steps_of(n_multiples * n_steps * counted.frames.step)
     point, draws = counted.at(n_steps)
     multiples = np.arange(1, n_multiples + 1)
     times = multiples * n_steps * counted.frames.step
@@ -199,6 +201,7 @@ class _Counted:
         if names is not None and data.discrete:
             data = renumbered(data, names)
         frames = Frames.of(data)
+        check_draws(n_samples, frames.n_states)
         is_reversible = check_switch(reversible, "reversible")
         return cls(frames, is_reversible, n_samples, check_seed(seed))
 

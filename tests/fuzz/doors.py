@@ -5,7 +5,15 @@ import random
 from functools import partial
 
 import dyninfer as di
-from fuzz import fate_doors, more_doors, network_doors, picture_doors, tool_doors, values
+from fuzz import (
+    fate_doors,
+    jump_doors,
+    more_doors,
+    network_doors,
+    picture_doors,
+    tool_doors,
+    values,
+)
 from fuzz.door import Argument, Door, Draw, of_kind, options, settings
 
 SNAPSHOT_METHODS = ("ActionMatching", "StochasticInterpolant", "WassersteinLagrangianFlow")
@@ -577,5 +585,6 @@ DOORS: dict[str, Door] = (
     | tool_doors.doors()
     | fate_doors.doors()
     | picture_doors.doors()
+    | jump_doors.doors()
     | network_doors.doors()
 )

@@ -90,6 +90,11 @@ class Frames:
     def steps_of(self, lag: float) -> int:
         """A lag in steps, or a ValueError."""
         n_steps = lag / self.step
+        if n_steps > self.longest + _OFF:
+            raise ValueError(
+                f"lag {as_text(lag)} is longer than every path; the longest takes "
+                f"{as_text(self.longest * self.step)}"
+            )
         whole = round(n_steps)
         if whole < 1 or abs(n_steps - whole) > NEAR * whole:
             raise ValueError(

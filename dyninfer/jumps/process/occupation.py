@@ -80,11 +80,13 @@ def _integral(generator: Tensor, duration: float) -> Tensor:
 def _total_occupation(generator: Tensor) -> Tensor:
     """Mean time in the column's state ever, from the row's ``(..., S, S)``."""
     is_recurrent = chain.recurrent(generator)
+    size = generator.shape[-1]
+    shape = generator.shape[:-2] + (size, size)
     # Q u = −1 in one transient state and 0 in the others: a problem for every state.
-    problem = generator.unsqueeze(-3).expand(*generator.shape[:-2], *generator.shape[-1:], -1, -1)
-    is_fixed = is_recurrent.unsqueeze(-2).expand(problem.shape[:-1])
-    right = -chain.identity(generator).expand(problem.shape[:-1])
-    right = right.masked_fill(is_fixed, 0.0)
-    time = chain.solve_outside(problem, is_fixed, right).mT
+    problems = generator.unsqueeze(-3).expand(*shape, size)
+    is_fixed = is_recurrent.unsqueeze(-2).expand(shape)
+    right = -chain.identity(generator)
+    right = right.expand(shape).masked_fill(is_fixed, 0.0)
+    solutions = chain.solve_outside(problems, is_fixed, right)
     is_endless = chain.reachable(generator) & is_recurrent.unsqueeze(-2)
-    return time.masked_fill(is_endless, torch.inf)
+    return solutions.mT.masked_fill(is_endless, torch.inf)
