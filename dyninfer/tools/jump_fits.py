@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -91,7 +92,8 @@ def likelihood_ratio(small: Any, large: Any) -> pd.DataFrame:
     Parameters
     ----------
     small, large : MarkovJumpInference
-        Fitted to the same data with ``prior_width=None``; their ``jumps`` differ, and nothing else.
+        Fitted to the same data with ``prior_width=None``; their ``jumps`` or their ``covariates``
+        differ, and nothing else.
 
     Returns
     -------
@@ -166,13 +168,42 @@ def _kind(model: Any) -> str:
 
 
 def _check_settings(small: Any, large: Any) -> None:
-    """Raise a ValueError where more than the jumps differs."""
-    settings = [model.get_params(deep=False) for model in (small, large)]
-    for name, value in settings[0].items():
-        if name != "jumps" and to_plain(value) != to_plain(settings[1][name]):
+    """Raise a ValueError where more than the jumps or the covariates differs."""
+    differing = []
+    others = large.get_params(deep=False)
+    for name, value in small.get_params(deep=False).items():
+        if to_plain(value) != to_plain(others[name]):
+            differing.append(name)
+    for name in differing:
+        if name not in ("jumps", "covariates"):
             raise ValueError(
-                f"small and large differ in {name}; the test is of models that differ in jumps "
-                "alone: compare others by information_criteria"
+                f"small and large differ in {name}; the test is of models that differ in jumps or "
+                "in covariates alone: compare others by information_criteria"
+            )
+    if len(differing) == 2:
+        raise ValueError(
+            "small and large differ in jumps and in covariates; test one after the other"
+        )
+    if differing == ["covariates"]:
+        _check_effects(small, large)
+
+
+def _check_effects(small: Any, large: Any) -> None:
+    """Raise a ValueError unless every effect of ``small`` is one of ``large``, or some together."""
+    if small.covariates is None:
+        return
+    if large.covariates is None:
+        raise ValueError("small is no special case of large, which has no covariates")
+    own = small.effects_.design
+    other = large.effects_.design
+    for number, name in enumerate(own.columns):
+        same = [k for k, column in enumerate(other.columns) if column == name]
+        jumps = torch.from_numpy(own.acts[own.column == number]).double()
+        others = torch.from_numpy(other.acts[np.isin(other.column, same)]).double()
+        if not same or not _spans(others.T, jumps.T):
+            raise ValueError(
+                f"small is no special case of large: it alone has the effect of {name!r} on its "
+                "jumps"
             )
 
 

@@ -76,6 +76,7 @@ def prevalence(
     """
     jumps = LearnedJumps.of(model, level, n_samples, seed)
     check_word(interpolation, "interpolation", ("start", "midpoint"))
+    _check_covariates(model)
     records = _Records.of(model, data, jumps.process)
     if times is None:
         times = np.linspace(records.times.min(), records.times.max(), _N_TIMES)
@@ -98,6 +99,16 @@ def prevalence(
         return torch.cat([records.expected(process, time) for time in moments], dim=-1)
 
     return jumps.with_values(rows, shares).rename(columns={"value": "expected"})
+
+
+def _check_covariates(model: Any) -> None:
+    """Raise a ValueError where every path has rates of its own."""
+    effects = getattr(model, "covariates", None)
+    if effects is not None and effects.columns:
+        raise ValueError(
+            "model has covariates, and its process is that where they are 0; give "
+            "model.effects_.process(covariates) and the paths that have these"
+        )
 
 
 @dataclass(frozen=True)

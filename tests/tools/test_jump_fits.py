@@ -1,6 +1,7 @@
 """Comparisons of jump fits: against a likelihood of their own, χ² and msm."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from jumps.cases import cav
 from scipy.linalg import expm
@@ -75,6 +76,44 @@ def test_criteria_count_parameters_and_observations(paths, models):
     of_paths = di.tl.information_criteria(models, n="paths").set_index("model")
     difference = (table["bic"] - of_paths["bic"]) / table["n_parameters"]
     np.testing.assert_allclose(difference, np.log(19), rtol=1e-9)
+
+
+@pytest.fixture(scope="module")
+def cohort():
+    """Paths of two groups whose rates differ."""
+    states = []
+    for factor in (1.0, 1.6):
+        process = di.MarkovJump(factor * np.array([[-0.5, 0.5], [1.0, -1.0]]))
+        states += list(di.simulate(process, [0] * 50, np.arange(10), seed=1).states.numpy())
+    table = {"dose": np.repeat([0.0, 1.0], 50), "age": np.tile(np.arange(50) / 50.0, 2)}
+    times = [np.arange(10)] * 100
+    return di.Paths(times=times, states=states, covariates=pd.DataFrame(table))
+
+
+def test_effects_of_two_groups_are_tested_like_two_fits_against_one(cohort):
+    large = fitted(cohort, covariates=di.Covariates("~ dose"))
+    row = di.tl.likelihood_ratio(fitted(cohort), large).iloc[0]
+    groups = [cohort[:50], cohort[50:], cohort]
+    of_groups = [
+        float(fitted(di.Paths(times=g.times, states=list(g.states))).fit_.log_likelihood)
+        for g in groups
+    ]
+    expected = 2 * (of_groups[0] + of_groups[1] - of_groups[2])
+    assert row["statistic"] == pytest.approx(expected, abs=2e-3)
+    assert (row["df"], row["n_zero"]) == (2, 0)
+
+
+def test_effects_that_are_not_nested_are_refused(cohort):
+    dose = fitted(cohort, covariates=di.Covariates("~ dose", shared=True))
+    both = fitted(cohort, covariates=di.Covariates("~ dose + age"))
+    age = fitted(cohort, covariates=di.Covariates("~ age"))
+    # One effect on both jumps is a special case of one on each.
+    assert di.tl.likelihood_ratio(dose, both).iloc[0]["df"] == 3
+    assert di.tl.likelihood_ratio(age, both).iloc[0]["df"] == 2
+    with pytest.raises(ValueError, match="it alone has the effect of 'dose'"):
+        di.tl.likelihood_ratio(dose, age)
+    with pytest.raises(ValueError, match="which has no covariates"):
+        di.tl.likelihood_ratio(dose, fitted(cohort))
 
 
 def test_models_that_are_not_nested_are_refused(paths, models):

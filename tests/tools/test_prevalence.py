@@ -1,6 +1,7 @@
 """Observed and expected shares of states: by hand, and against msm."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from jumps.cases import cav
 from tools.test_jump_tables import GATE, MSM_RATES
@@ -93,6 +94,18 @@ def test_most_intervals_hold_the_truth_of_a_model_that_fits():
 def test_what_cannot_be_asked_is_named(three, times, keywords, words):
     with pytest.raises(ValueError, match=words):
         di.tl.prevalence(SLOW, three, times, **keywords)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_with_covariates_has_no_one_process(three):
+    ages = pd.DataFrame({"age": [1.0, 2.0, 3.0]})
+    states = list(three.states)
+    old = di.Paths(times=three.times, states=states, state_names=NAMES, covariates=ages)
+    model = di.MarkovJumpInference(observation="exact", covariates=di.Covariates("~ age"))
+    model.fit(old, progress=False)
+    with pytest.raises(ValueError, match=r"effects_\.process"):
+        di.tl.prevalence(model, old)
+    assert len(di.tl.prevalence(model.effects_.process({"age": 2.0}), three, [1.0])) == 3
 
 
 def test_prevalence_is_that_of_msm():
