@@ -72,7 +72,7 @@ def test_time_scales_have_the_unit_and_no_origin_of_time():
 
 def test_intervals_of_a_time_scale_cover_as_often_as_they_say():
     hits = []
-    for seed in range(60):
+    for seed in range(40):
         table = di.tl.implied_timescales(gate_paths(20, 60, seed), [0.1, 0.2], level=0.9)
         # Two states relax in 1 / (1 + 4), at any lag.
         hits += [*((table["low"] < 0.2) & (table["high"] > 0.2))]

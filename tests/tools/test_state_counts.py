@@ -45,7 +45,7 @@ def test_two_rates_are_those_of_exact_shares_in_any_unit_and_order():
 def test_intervals_cover_as_often_as_they_say():
     times = [0, 0.1, 0.25, 0.5, 1]
     hits = []
-    for seed in range(40):
+    for seed in range(25):
         counts = table(sampled(GATE, [0.9, 0.1], times, 400, seed), times)
         rows = di.tl.fit_state_counts(counts).confidence_intervals(0.9)
         hits += [*((rows["low"] < [1, 4]) & (rows["high"] > [1, 4]))]
