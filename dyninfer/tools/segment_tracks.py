@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from numpy import ndarray
+from scipy.special import expit
 from scipy.stats import norm
 
 from dyninfer.data import keys
@@ -88,7 +89,8 @@ def segment_tracks(
     DataFrame
         One row per segment: ``path``, ``segment``, times ``start`` and ``end`` of its first and
         last position, ``n_frames``, ``alpha`` and ``K`` (squared units per time unit to the power
-        ``alpha``) with their intervals, and ``log_likelihood``. Neighbours share a position. A
+        ``alpha``) with their intervals, and ``log_likelihood``. Neighbours share a position. An
+        exponent at an end of its range, 0.02 or 1.98, has no interval: a straight line, say. A
         particle that rests, with nothing but the error, has ``K = 0`` and no exponent. Tracks that
         never move, or are too short, have NaN, and a warning names the first of them.
 
@@ -175,20 +177,19 @@ def _in_units(fit: SegmentFit, frame: float, level: float) -> dict[str, float]:
     if np.isneginf(fit.log_variance):
         return {"K": 0.0, "log_likelihood": fit.log_likelihood}
     z = norm.ppf(0.5 + level / 2)
-    spread = z * np.sqrt(fit.covariance[0, 0])
-    logits = fit.logit + spread * np.array([0.0, -1.0, 1.0])
-    indices = 1 / (1 + np.exp(-logits))
-    alpha, alpha_low, alpha_high = 2 * indices
+    # At an end of its range the index has no curvature, and NaN for an interval.
+    half_width = z * np.sqrt(fit.covariance[0, 0])
+    index = expit(fit.logit)
+    alpha = 2 * index
     # 2 K frame^α is the variance of a displacement over one frame.
     log_frame = np.log(frame)
     log_coefficient = fit.log_variance - np.log(2) - alpha * log_frame
-    index = indices[0]
     slope = np.array([-2 * log_frame * index * (1 - index), 1.0])
     spread = z * np.sqrt(slope @ fit.covariance @ slope)
     return {
         "alpha": alpha,
-        "alpha_low": alpha_low,
-        "alpha_high": alpha_high,
+        "alpha_low": 2 * expit(fit.logit - half_width),
+        "alpha_high": 2 * expit(fit.logit + half_width),
         "K": np.exp(log_coefficient),
         "K_low": np.exp(log_coefficient - spread),
         "K_high": np.exp(log_coefficient + spread),

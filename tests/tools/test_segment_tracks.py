@@ -139,6 +139,15 @@ def test_a_particle_that_stops_has_no_exponent_while_it_rests():
     assert abs(table["end"][0] - 50) < 3
 
 
+def test_a_straight_line_has_the_largest_exponent_and_no_interval():
+    line = np.arange(40.0)[:, None] * np.array([0.3, 0.4])
+    table = di.tl.segment_tracks(paths_of(line))
+    assert len(table) == 1
+    assert table["alpha"][0] == pytest.approx(1.98, abs=0.01)
+    assert table["K"][0] > 0
+    assert np.isnan(table["alpha_low"][0])
+
+
 def test_blinking_and_anndata_are_read():
     import anndata
 
