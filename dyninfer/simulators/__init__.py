@@ -11,6 +11,7 @@ from dyninfer.simulators.base import Simulator
 from dyninfer.simulators.birth_death import BirthDeath
 from dyninfer.simulators.bouncing_shapes import BouncingShapes
 from dyninfer.simulators.branching import BranchingPopulation
+from dyninfer.simulators.bursting_channel import BurstingChannel
 from dyninfer.simulators.cell_states import CellStates
 from dyninfer.simulators.double_well import DoubleWell
 from dyninfer.simulators.flashing_ratchet import FlashingRatchet
@@ -28,6 +29,7 @@ __all__ = [
     "BouncingShapes",
     "BranchingNetwork",
     "BranchingPopulation",
+    "BurstingChannel",
     "CellStates",
     "DoubleWell",
     "FlashingRatchet",

@@ -2,11 +2,13 @@
 
 Here belongs what calls `fit`, `simulate` and `evaluate` of any method to answer a question: which
 method predicts best, with which settings, and whether to believe it. No tool asks which method it
-was given. Distances are computed in ``metrics``, pictures are drawn in ``plotting``.
+was given. Records of dwell times are not paths, and their fit stands here too. Distances are
+computed in ``metrics``, pictures are drawn in ``plotting``.
 """
 
 from __future__ import annotations
 
+from dyninfer.jumps.dwell import fit_dwell_times
 from dyninfer.tools.compare import compare
 from dyninfer.tools.drivers import drivers
 from dyninfer.tools.fate_scores import score_fates
@@ -47,6 +49,7 @@ __all__ = [
     "drivers",
     "fates",
     "first_passage",
+    "fit_dwell_times",
     "fit_state_counts",
     "flows",
     "implied_timescales",
