@@ -13,6 +13,7 @@ from dyninfer.jumps.dwell.apparent import ApparentDwellTimes
 from dyninfer.jumps.dwell.idealise import open_numbers
 from dyninfer.jumps.dwell.law import ApparentLaw, DwellData
 from dyninfer.jumps.dwell.records import DwellTimes
+from dyninfer.jumps.dwell.rows import by_row
 from dyninfer.jumps.likelihood.scheme import RateScheme
 from dyninfer.jumps.posterior.fitting import JumpFit
 from dyninfer.jumps.posterior.optimise import maximise
@@ -185,9 +186,7 @@ class DwellProblem:
 
     def log_likelihood(self, theta: Tensor) -> Tensor:
         """Log-likelihood ``(...)`` of parameters ``(..., p)``."""
-        rows = theta.reshape(-1, theta.shape[-1])
-        values = [self._of_row(row) for row in rows]
-        return torch.stack(values).reshape(theta.shape[:-1])
+        return by_row(self._of_row, theta)
 
     def log_posterior(self, theta: Tensor) -> Tensor:
         """The same: there is no prior."""

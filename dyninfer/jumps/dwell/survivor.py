@@ -127,9 +127,13 @@ class Survivor:
         zeros = torch.zeros_like(self.outside)
         eye = identity(self.outside)
         # Both are blocks of one exponential (Van Loan, 1978), the second by parts.
-        blocks = _blocks([[self.outside, eye, zeros], [zeros, zeros, eye], [zeros, zeros, zeros]])
+        first = [self.outside, eye, zeros]
+        second = [zeros, zeros, eye]
+        third = [zeros, zeros, zeros]
+        blocks = _blocks([first, second, third])
         exponential = torch.matrix_exp(self.dead_time * blocks)
-        once, twice = exponential[:size, size:].split(size, dim=1)
+        above = exponential[:size, size:]
+        once, twice = above.split(size, dim=1)
         return once, self.dead_time * once - twice
 
     def at(self, ages: Ages) -> Tensor:
