@@ -31,6 +31,7 @@ from dyninfer.jumps.posterior.maximum import maximise_complete, maximise_exact, 
 from dyninfer.jumps.posterior.memory import warn_without_memory
 from dyninfer.jumps.posterior.network import read_by_network
 from dyninfer.jumps.posterior.refine import groups_of, refine
+from dyninfer.jumps.posterior.residuals import warn_of_residuals
 from dyninfer.jumps.posterior.result import JumpResult
 from dyninfer.jumps.posterior.starts import crude_starts, log_rate_prior
 from dyninfer.jumps.settings import Clones, ExactLabels, ExactTimes, Jumps, Observation, Reversible
@@ -178,6 +179,8 @@ class JumpInference:
         is_plain = self.clones is None and self.covariates is None and not has_codes
         if is_plain and has_looks:
             self._warn_without_memory(result, paths)
+        if not paths.discrete:
+            warn_of_residuals((result.generator, result.emission, result.initial), paths)
         posterior = replace(cast(Any, result.posterior), never_left=never_left)
         return replace(result, posterior=posterior, interrupted=interruption.happened)
 

@@ -9,6 +9,7 @@ computed in ``metrics``, pictures are drawn in ``plotting``.
 from __future__ import annotations
 
 from dyninfer.jumps.dwell import fit_dwell_times
+from dyninfer.tools.baseline import remove_baseline
 from dyninfer.tools.compare import compare
 from dyninfer.tools.drivers import drivers
 from dyninfer.tools.fate_scores import score_fates
@@ -59,6 +60,7 @@ __all__ = [
     "next_states",
     "prevalence",
     "recommend",
+    "remove_baseline",
     "score_fates",
     "score_growth",
     "segment_tracks",

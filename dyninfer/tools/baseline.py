@@ -1,0 +1,51 @@
+"""Signals without the drift of their baseline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dyninfer.data.paths import Paths
+from dyninfer.jumps.likelihood.observation import GaussianEmission
+from dyninfer.jumps.posterior.residuals import without_baseline
+from dyninfer.learning.settings import check_count
+from dyninfer.learning.surroundings import own_surroundings
+
+
+@own_surroundings()
+def remove_baseline(model: Any, paths: Paths, n_stretches: int = 12) -> Paths:
+    """Subtract a piecewise-linear baseline from a signal, by the levels that a model has learned.
+
+    What the model leaves of the signal is smoothed by straight lines between knots at equal
+    distances. Fit the model anew to the result; where the drift was larger than the levels are
+    apart, twice.
+
+    Parameters
+    ----------
+    model : MarkovJumpInference
+        Fitted to the signal with ``observation=Gaussian(...)``.
+    paths : Paths
+        The signal, which is not changed.
+    n_stretches : int
+        Straight lines per record; fewer where these would hold less than 25 observations. Too many
+        follow the visits of states and not the baseline.
+
+    Returns
+    -------
+    Paths
+        In the unit of the signal.
+
+    Raises
+    ------
+    TypeError
+        If the model has learned no levels.
+    """
+    emission = getattr(model, "emission_", None)
+    if not isinstance(emission, GaussianEmission):
+        raise TypeError(
+            "model must be fitted to a signal: MarkovJumpInference(observation=Gaussian(2)); "
+            f"found {type(model).__name__} without levels"
+        )
+    n_stretches = check_count(n_stretches, "n_stretches")
+    result = model.result_
+    parts = result.generator, result.emission, result.initial
+    return without_baseline(parts, model.observations(paths), n_stretches)
