@@ -66,7 +66,8 @@ def warn_of_residuals(model: Model, paths: Paths) -> None:
             UserWarning,
         )
         return
-    if whole.n_pairs == 0:
+    # Levels without noise leave nothing.
+    if whole.n_pairs == 0 or whole.square_without_trend <= 0:
         return
     variance = whole.square_without_trend / whole.n_observed
     correlation = whole.product / (whole.n_pairs * variance)
