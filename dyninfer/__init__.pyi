@@ -33,9 +33,9 @@ from dyninfer.fractional.settings import Latent as Latent
 from dyninfer.fractional.settings import Localisation as Localisation
 from dyninfer.fractional.settings import Observed as Observed
 from dyninfer.fractional.settings import Variational as Variational
+from dyninfer.jumps.channels import IdenticalChannels as IdenticalChannels
 from dyninfer.jumps.covariates import Covariates as Covariates
 from dyninfer.jumps.covariates import Periods as Periods
-from dyninfer.jumps.channels import IdenticalChannels as IdenticalChannels
 from dyninfer.jumps.dwell import ApparentDwellTimes as ApparentDwellTimes
 from dyninfer.jumps.dwell import DwellTimes as DwellTimes
 from dyninfer.jumps.likelihood.discretize import KMeansStates as KMeansStates

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from dyninfer.data import display
 from dyninfer.data.paths import Paths
+from dyninfer.jumps.channels import IdenticalChannels
 from dyninfer.jumps.covariates import Effects
 from dyninfer.jumps.formula import Levels
 from dyninfer.jumps.likelihood.clones import ClonePaths
@@ -113,7 +114,7 @@ class JumpInference:
                 f"covariates={covariates} are not learned from paths whose every jump is seen; "
                 "leave one of the two out"
             )
-        if isinstance(self.jumps, Reversible):
+        if isinstance(self.jumps, Reversible | IdenticalChannels):
             raise ValueError(
                 f"covariates need a rate of its own for every jump, which {self.jumps} ties "
                 "together; use AllJumps(), Only([...]) or BirthDeath()"
@@ -179,8 +180,9 @@ class JumpInference:
         is_plain = self.clones is None and self.covariates is None and not has_codes
         if is_plain and has_looks:
             self._warn_without_memory(result, paths)
-        if not paths.discrete:
-            warn_of_residuals((result.generator, result.emission, result.initial), paths)
+        if is_plain and not paths.discrete:
+            model = result.generator, result.emission, result.initial
+            warn_of_residuals(model, paths)
         posterior = replace(cast(Any, result.posterior), never_left=never_left)
         return replace(result, posterior=posterior, interrupted=interruption.happened)
 

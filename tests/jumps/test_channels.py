@@ -56,3 +56,13 @@ def test_rates_of_two_channels_are_those_of_one():
 def test_names_of_a_channel_are_counted():
     with pytest.raises(ValueError, match="names must be 2"):
         Superposition.of(RateScheme.free(2), ["shut"], 2)
+
+
+def test_covariates_would_untie_the_rates():
+    model = di.MarkovJumpInference(
+        observation=di.Gaussian(3),
+        jumps=di.IdenticalChannels(),
+        covariates=di.Covariates("~ dose"),
+    )
+    with pytest.raises(ValueError, match="a rate of its own for every jump"):
+        model.check()
