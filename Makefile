@@ -44,10 +44,11 @@ fuzz: $(VENV)/.test ## try odd inputs for every public function, damaged files, 
 	PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS) --workers $(WORKERS) --seed 0
 	PYTHONPATH=tests $(BIN)/python -m fuzz.kills $(FUZZ_KILLS)
 
-check: $(VENV)/.dev ## ruff, mypy, and the tests that take seconds
+check: $(VENV)/.dev ## ruff, mypy, spelling, and the tests that take seconds
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow" --ignore=tests/test_tutorials.py --ignore=tests/test_docs.py
 
 science: $(VENV)/.test ## run the experiments behind docs/results.md and the slow tests (long; DYNINFER_DATA: folder of data sets)
