@@ -33,9 +33,9 @@ import torch
 import dyninfer as di
 
 
-def relative_error(learned, true):
+def relative_error(field, true):
     """Mean squared error of a field over its mean square."""
-    return float((learned - true).square().sum() / true.square().sum())
+    return float((field - true).square().sum() / true.square().sum())
 
 
 # %% [markdown]
@@ -132,8 +132,8 @@ for sigma, model in fits.items():
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained", sharey=True)
 line = torch.zeros(61, 2)
 line[:, 0] = torch.linspace(-1.5, 3, 61)
-known = ((1.0, ou.drift, "drift"), (0.0, ou.probability_flow, "probability flow"))
-for ax, (sigma, true, name) in zip(axes, known, strict=True):
+references = ((1.0, ou.drift, "drift"), (0.0, ou.probability_flow, "probability flow"))
+for ax, (sigma, true, name) in zip(axes, references, strict=True):
     for t, color in zip(times, ("#440154", "#21918c", "#9fda3a"), strict=True):
         ax.plot(line[:, 0], true(torch.tensor(t), line)[:, 0], color=color, lw=4, alpha=0.3)
         ax.plot(
@@ -267,14 +267,14 @@ model = di.ActionMatching(sigma=branching.sigma, growth_penalty=0.3).fit(
 
 t = 3.0
 x = torch.as_tensor(snapshots.at(t))
-learned, true = model.process_.growth(t, x), branching.growth(t, x)
-print(f"mean growth at t = {t}: learned {learned.mean():.2f}, true {true.mean():.2f}")
-print(f"standard deviation:    learned {learned.std():.2f}, true {true.std():.2f}")
-print(f"correlation over cells: {np.corrcoef(learned, true)[0, 1]:.2f}")
+growth, true = model.process_.growth(t, x), branching.growth(t, x)
+print(f"mean growth at t = {t}: learned {growth.mean():.2f}, true {true.mean():.2f}")
+print(f"standard deviation:    learned {growth.std():.2f}, true {true.std():.2f}")
+print(f"correlation over cells: {np.corrcoef(growth, true)[0, 1]:.2f}")
 
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(12.5, 3.6), layout="constrained")
-for ax, value, name in ((axes[0], true, "true"), (axes[1], learned, "learned")):
+for ax, value, name in ((axes[0], true, "true"), (axes[1], growth, "learned")):
     dots = ax.scatter(*x.T, c=value, s=5, cmap="RdBu_r", vmin=-0.9, vmax=0.9)
     ax.set(title=f"{name} growth at t = 3", xlabel="$x_1$", ylabel="$x_2$")
 fig.colorbar(dots, ax=axes[1], label="per time unit")

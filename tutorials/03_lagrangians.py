@@ -58,14 +58,16 @@ cells
 
 # %%
 without_counts = di.Snapshots(times=cells.times, samples=cells.samples)
-laws = {
+lagrangians = {
     "OptimalTransport": (di.OptimalTransport(), without_counts),
     "growth, λ = 2": (di.UnbalancedTransport(2.0), cells),
     "growth, λ = 8": (di.UnbalancedTransport(8.0), cells),
 }
 models = {
-    name: di.WassersteinLagrangianFlow(lagrangian=law).fit(data, max_steps=400, progress=False)
-    for name, (law, data) in laws.items()
+    name: di.WassersteinLagrangianFlow(lagrangian=lagrangian).fit(
+        data, max_steps=400, progress=False
+    )
+    for name, (lagrangian, data) in lagrangians.items()
 }
 
 # %% [markdown]
@@ -154,18 +156,18 @@ def photograph(t, n, seed):
 balls = di.Snapshots(
     times=[0, 0.5, 1], samples=[photograph(t, 500, k) for k, t in enumerate((0, 0.5, 1))]
 )
-laws = {
+lagrangians = {
     "OptimalTransport": di.OptimalTransport(),
     "with gravity": di.OptimalTransport() + di.PhysicalPotential(lambda t, x: gravity * x[:, 1]),
 }
-thrown = photograph(0, 1000, seed=7)
+starts = photograph(0, 1000, seed=7)
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained", sharex=True, sharey=True)
-for ax, (name, lagrangian) in zip(axes, laws.items(), strict=True):
+for ax, (name, lagrangian) in zip(axes, lagrangians.items(), strict=True):
     model = di.WassersteinLagrangianFlow(lagrangian=lagrangian)
     model.fit(balls, hold_out=0.5, max_steps=400, progress=False)
     row = model.evaluate(balls, times=0.5, metrics=("w1",)).iloc[0]
-    velocity = model.process_.drift(0.0, thrown)
-    error = float((velocity - launch(thrown)).square().sum() / launch(thrown).square().sum())
+    velocity = model.process_.drift(0.0, starts)
+    error = float((velocity - launch(starts)).square().sum() / launch(starts).square().sum())
     print(
         f"{name:17} W1 at 0.5: {row.w1:.3f} (floor {row.w1_floor:.3f}); "
         f"relative squared error of the launch velocity {error:.4f}"
@@ -173,7 +175,7 @@ for ax, (name, lagrangian) in zip(axes, laws.items(), strict=True):
     for sample in balls.samples:
         ax.scatter(*sample.T, s=3, color="0.75")
     ax.plot(
-        *model.simulate(thrown[:40], np.linspace(0, 1, 21)).states.permute(2, 1, 0),
+        *model.simulate(starts[:40], np.linspace(0, 1, 21)).states.permute(2, 1, 0),
         color=blue,
         lw=0.7,
     )
@@ -208,12 +210,12 @@ ring = di.Snapshots(times=range(5), samples=[on_ring(t, 400) for t in range(5)])
 strengths = (0.0, 3.0, 10.0)
 models = {}
 for strength in strengths:
-    law = (
+    lagrangian = (
         di.OptimalTransport() + di.DataManifold(strength=strength)
         if strength
         else di.OptimalTransport()
     )
-    model = di.WassersteinLagrangianFlow(lagrangian=law)
+    model = di.WassersteinLagrangianFlow(lagrangian=lagrangian)
     models[strength] = model.fit(ring, hold_out=[1, 3], max_steps=400, progress=False)
     score = model.evaluate(ring, times=[1, 3], metrics=("w1",)).mean(numeric_only=True)
     radius = model.simulate(ring, np.linspace(0, 4, 17)).states.norm(dim=2)
@@ -224,11 +226,11 @@ for strength in strengths:
 
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(12.5, 3.4), layout="constrained", sharex=True, sharey=True)
-kept = ring.without([1, 3])
+visible = ring.without([1, 3])
 x, y = np.meshgrid(np.linspace(-2.9, 2.9, 80), np.linspace(-2.3, 2.9, 70))
 grid = np.stack([x.ravel(), y.ravel()], axis=1)
 scaling = models[3.0].scaling_
-energy = di.DataManifold(strength=3.0).potential(kept, scaling)
+energy = di.DataManifold(strength=3.0).potential(visible, scaling)
 height = energy(torch.zeros(len(grid)), torch.as_tensor(scaling.states(grid))).reshape(x.shape)
 axes[0].contourf(x, y, height, levels=12, cmap="Blues")
 axes[0].set(title="energy V of DataManifold(3.0)", ylabel="$x_2$")
@@ -236,7 +238,7 @@ for ax, strength in zip(axes[1:], (0.0, 3.0), strict=True):
     ax.scatter(
         *np.concatenate([ring.at(1), ring.at(3)]).T, s=3, color=orange, alpha=0.4, label="held out"
     )
-    ax.scatter(*np.concatenate(kept.samples).T, s=3, color="0.75", label="kept")
+    ax.scatter(*np.concatenate(visible.samples).T, s=3, color="0.75", label="kept")
     paths = models[strength].simulate(ring, np.linspace(0, 4, 33), n_paths=60)
     ax.plot(*paths.states.permute(2, 1, 0), color=blue, lw=0.6)
     ax.set(title=f"strength {strength}")
@@ -272,26 +274,26 @@ begin = first * torch.randn(4000, 2, generator=generator)
 grid = np.linspace(0, 1, 41)
 
 fig, axes = plt.subplots(1, 3, figsize=(12.5, 3.4), layout="constrained")
-for ax, noise, law in zip(
+for ax, noise, lagrangian in zip(
     axes, (0.0, sigma), (di.OptimalTransport(), di.SchrodingerBridge(sigma)), strict=False
 ):
-    model = di.WassersteinLagrangianFlow(lagrangian=law).fit(
+    model = di.WassersteinLagrangianFlow(lagrangian=lagrangian).fit(
         gaussians, max_steps=400, progress=False
     )
     run = model.simulate(begin, grid, seed=0)
     c = 0.5 * (np.sqrt(4 * first**2 * last**2 + noise**4) - noise**2)
-    known = np.sqrt(
+    exact = np.sqrt(
         (1 - grid) ** 2 * first**2 + grid**2 * last**2 + grid * (1 - grid) * (2 * c + noise**2)
     )
     alike = np.corrcoef(run.states[:, 0, 1], run.states[:, -1, 1])[0, 1]
     print(
-        f"{law!r}: correlation of a cell's first and last place {alike:.2f} (known {c / (first * last):.2f}); "
-        f"std in the middle {run.std()[20, 1]:.2f} (known {known[20]:.2f})"
+        f"{lagrangian!r}: correlation of a cell's first and last place {alike:.2f} (known {c / (first * last):.2f}); "
+        f"std in the middle {run.std()[20, 1]:.2f} (exact {exact[20]:.2f})"
     )
     ax.plot(grid, run.states[:25, :, 1].T, color=blue, lw=0.7, alpha=0.7)
-    ax.set(title=repr(law), xlabel="time", ylabel="$x_2$", ylim=(-2.8, 2.8))
-    axes[2].plot(grid, known, color="0.75", lw=5)
-    axes[2].plot(grid, run.std()[:, 1], color=orange if noise else blue, label=repr(law))
+    ax.set(title=repr(lagrangian), xlabel="time", ylabel="$x_2$", ylim=(-2.8, 2.8))
+    axes[2].plot(grid, exact, color="0.75", lw=5)
+    axes[2].plot(grid, run.std()[:, 1], color=orange if noise else blue, label=repr(lagrangian))
 alone = di.simulate(di.Diffusion(drift=model.process_.drift), begin, grid)
 axes[2].plot(grid, alone.std()[:, 1], color=orange, ls=":", label="its drift without its noise")
 axes[2].set(title="standard deviation of $x_2$, known broad", xlabel="time")
@@ -311,14 +313,14 @@ _ = axes[2].legend(fontsize=8)
 # %%
 adata = di.datasets.mesc_retinoic_acid()
 adata.obsm["X_pca5"] = adata.obsm["X_pca"][:, :5]
-laws = {
+lagrangians = {
     "transport": di.OptimalTransport(),
     "growth": di.UnbalancedTransport(0.05),
     "noise": di.SchrodingerBridge(0.1),
     "manifold": di.OptimalTransport() + di.DataManifold(strength=3.0),
 }
 fits = {}
-for name, lagrangian in laws.items():
+for name, lagrangian in lagrangians.items():
     model = di.WassersteinLagrangianFlow(lagrangian=lagrangian)
     model.fit(
         adata, time_key="time", use_rep="X_pca5", hold_out=[24, 72], max_steps=400, progress=False

@@ -64,14 +64,14 @@ for row, (start, end, backward) in enumerate(((first, last, False), (last, first
     for ax, noise in zip(axes[row], (0.0, 0.5, 2.0), strict=True):
         times = np.linspace(0, 1, 101)[::-1] if backward else np.linspace(0, 1, 101)
         run = model.simulate(begin, times, noise=noise, backward=backward, seed=1)
-        found = run.states[:, -1]
+        ends = run.states[:, -1]
         covariance = torch.cov(truth.T)
         print(
-            f"{'backward' if backward else 'forward':8} noise {noise}: mean off by {(found.mean(0) - truth.mean(0)).norm():.3f}, "
-            f"covariance by {(torch.cov(found.T) - covariance).norm() / covariance.norm():.1%}"
+            f"{'backward' if backward else 'forward':8} noise {noise}: mean off by {(ends.mean(0) - truth.mean(0)).norm():.3f}, "
+            f"covariance by {(torch.cov(ends.T) - covariance).norm() / covariance.norm():.1%}"
         )
         ax.scatter(*truth[:2000].T, s=3, color="0.8")
-        ax.scatter(*found[:2000].T, s=3, color=blue, alpha=0.4)
+        ax.scatter(*ends[:2000].T, s=3, color=blue, alpha=0.4)
         ax.plot(*run.states[:12].permute(2, 1, 0), color=orange, lw=0.8)
         ax.set(
             title=f"{'backward' if backward else 'forward'}, noise {noise}",
@@ -120,8 +120,8 @@ print(
 fresh = di.Snapshots(times=[0, 1], samples=[first.sample((n,)), last.sample((n,))])
 for noise in (0.1, 0.3, 1.0, 3.0):
     bounds = [m.kl_bound(fresh, noise) for m in (rough, model)]
-    shown = [f"{bound['path']:.2f} ± {bound['path_error']:.2f}" for bound in bounds]
-    print(f"noise {noise}: bound after 100 steps {shown[0]}, after 1500 {shown[1]}")
+    texts = [f"{bound['path']:.2f} ± {bound['path_error']:.2f}" for bound in bounds]
+    print(f"noise {noise}: bound after 100 steps {texts[0]}, after 1500 {texts[1]}")
 
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
@@ -280,8 +280,8 @@ for ax, name, color in zip(axes, ("linear", "spline"), (blue, orange), strict=Fa
     for t in times[:-1]:
         middle = t + 0.05
         x = turned(cloud(1000), middle)
-        found, true = flow.process_.drift(middle, torch.as_tensor(x)).numpy(), velocity(x)
-        errors.append(np.sum((found - true) ** 2) / np.sum(true**2))
+        drift, true = flow.process_.drift(middle, torch.as_tensor(x)).numpy(), velocity(x)
+        errors.append(np.sum((drift - true) ** 2) / np.sum(true**2))
         arrived = flow.simulate(turned(cloud(1000), t), [t, middle]).states[:, -1].numpy()
         distances.append(di.metrics.wasserstein(arrived, x, p=1))
         floors.append(di.metrics.wasserstein(turned(cloud(1000), middle), x, p=1))
@@ -338,11 +338,11 @@ for name, run in runs.items():
         f"{name:10} cells of fate A at 3 that are of fate B at 6: {switched:.1%}; share of B {share_b}; mass {run.mass.numpy().round(2)}"
     )
 for t in (2.25, 3.75, 5.25):
-    learned, true = grown.process_.growth(t, start), toggle.growth(t, start)
+    growth, true = grown.process_.growth(t, start), toggle.growth(t, start)
     b = is_b(start)
     print(
-        f"t = {t}: growth of B {learned[b].mean():.2f} (true {true[b].mean():.2f}), "
-        f"of A {learned[~b].mean():.2f} (true {true[~b].mean():.2f})"
+        f"t = {t}: growth of B {growth[b].mean():.2f} (true {true[b].mean():.2f}), "
+        f"of A {growth[~b].mean():.2f} (true {true[~b].mean():.2f})"
     )
 
 # %%

@@ -123,13 +123,13 @@ def opening_time(process):
 
 
 table = pd.concat([model.derived(), model.derived(opening_time)])
-known = channel.process()
+truth = channel.process()
 table["true"] = [
-    *known.stationary().tolist(),
-    *known.holding_times().tolist(),
-    float(known.relaxation_times()[0]),
-    float(known.entropy_production()),
-    float(opening_time(known)),
+    *truth.stationary().tolist(),
+    *truth.holding_times().tolist(),
+    float(truth.relaxation_times()[0]),
+    float(truth.entropy_production()),
+    float(opening_time(truth)),
 ]
 print(table.round(3).to_string(index=False))
 
@@ -165,10 +165,10 @@ cells.fit(microscope, path_key="cell", time_key="day", state_key="type", progres
 print(cells.confidence_intervals().round(2).to_string(index=False))
 print(f"wrong labels: {cells.noise_:.3f} (true 0.05)")
 cells.annotate(microscope)
-named = microscope.obs["type"].notna()
+is_labelled = microscope.obs["type"].notna()
 for column in ("type", "dyninfer_state"):
     right = microscope.obs[column].astype(str) == microscope.obs["truth"]
-    print(f"{column:15} right for {right[named].mean():.1%} of the labelled rows")
+    print(f"{column:15} right for {right[is_labelled].mean():.1%} of the labelled rows")
 
 # %% [markdown]
 # The whole path of a cell corrects most of the wrong labels, and rows without a label have a state too.
@@ -191,13 +191,13 @@ answers = {}
 for name, refine in (("at first sight", False), ("refined", True)):
     began = time.process_time()
     fit = di.MarkovJumpInference(refine=refine).fit(looks, progress=False)
-    spent = time.process_time() - began
+    seconds = time.process_time() - began
     rows = fit.confidence_intervals()
     rows["true"] = ratchet.generator.numpy()[~np.eye(6, dtype=bool)]
     error = np.sqrt(np.mean((rows["rate"] - rows["true"]) ** 2))
     inside = rows["true"].between(rows["low"], rows["high"]).mean()
     print(
-        f"{name:14} {spent:5.2f} CPU-s, RMSE of the rates {error:.3f}, wrong labels {fit.noise_:.3f}, "
+        f"{name:14} {seconds:5.2f} CPU-s, RMSE of the rates {error:.3f}, wrong labels {fit.noise_:.3f}, "
         f"{inside:.0%} of the rates inside their 90 % intervals ({fit.posterior_.kind})"
     )
     answers[name] = rows.sort_values("true", ignore_index=True)
@@ -249,17 +249,17 @@ readings = {
     "clones": di.Paths(**library, conditions=clone),
     "one by one": di.Paths(**library, conditions=np.arange(len(clone))),
 }
-known = [0.4, 0.6, 0.4]
+true_rates = [0.4, 0.6, 0.4]
 fig, axes = plt.subplots(1, 2, figsize=(12.5, 3.6), layout="constrained")
 for k, (name, data) in enumerate(readings.items()):
-    found = di.MarkovJumpInference(**settings).fit(data, progress=False)
+    model = di.MarkovJumpInference(**settings).fit(data, progress=False)
     of_test = di.Paths(
         **test, conditions=test_clone if name == "clones" else np.arange(len(test_clone))
     )
-    score = found.evaluate(of_test)["log_likelihood"].sum() / 200
-    table = found.confidence_intervals()
+    score = model.evaluate(of_test)["log_likelihood"].sum() / 200
+    table = model.confidence_intervals()
     print(
-        f"{name:10} rates {table['rate'].round(2).tolist()} (true {known}), founders {found.initial_.round(2)}, "
+        f"{name:10} rates {table['rate'].round(2).tolist()} (true {true_rates}), founders {model.initial_.round(2)}, "
         f"log-likelihood of a new clone {score:.3f}"
     )
     half = np.abs(table[["low", "high"]].to_numpy().T - table["rate"].to_numpy())
@@ -273,8 +273,8 @@ for k, (name, data) in enumerate(readings.items()):
         label=name,
     )
     if name == "clones":
-        future = found.simulate(["stem"], np.linspace(0, 8, 81), n_paths=5000)
-axes[0].plot(np.arange(3), known, "_", color="black", ms=18, label="true")
+        future = model.simulate(["stem"], np.linspace(0, 8, 81), n_paths=5000)
+axes[0].plot(np.arange(3), true_rates, "_", color="black", ms=18, label="true")
 axes[0].set_xticks(np.arange(3), jumps)
 axes[0].set(ylabel="per day", title="rates from cells that were seen once")
 axes[0].legend()

@@ -100,9 +100,9 @@ _ = axes[1].legend()
 # %%
 longest = tracks.obs["track"].value_counts().index[0]
 one = tracks[tracks.obs["track"] == longest]
-seen = one.obs["time"].to_numpy()
-ahead = seen[-1] + frame * np.arange(1, 41)
-draws = model.posterior(one).draw(np.concatenate([seen, ahead]), n_samples=400, seed=0)
+detections = one.obs["time"].to_numpy()
+ahead = detections[-1] + frame * np.arange(1, 41)
+draws = model.posterior(one).draw(np.concatenate([detections, ahead]), n_samples=400, seed=0)
 y0 = one.obsm["position"][0, 0]
 x = 1000 * (draws.states[..., 0].double().numpy() - y0)
 fig, ax = plt.subplots(figsize=(9, 3.4), layout="constrained")
@@ -111,8 +111,10 @@ ax.fill_between(
     t, *np.quantile(x, [0.05, 0.95], axis=0), color=blue, alpha=0.25, label="90 % of the draws"
 )
 ax.plot(t, np.median(x, axis=0), color=blue, lw=1, label="median")
-ax.plot(seen, 1000 * (one.obsm["position"][:, 0] - y0), ".", color="black", ms=4, label="detected")
-ax.axvline(seen[-1], color=grey, ls=":")
+ax.plot(
+    detections, 1000 * (one.obsm["position"][:, 0] - y0), ".", color="black", ms=4, label="detected"
+)
+ax.axvline(detections[-1], color=grey, ls=":")
 ax.set(
     xlabel="time (s)", ylabel="y (nm)", title="a track, what lies behind it, and what may follow"
 )
@@ -194,13 +196,13 @@ noisy = run.states + 0.1 * torch.randn(run.states.shape, generator=generator)
 particles = di.Paths(times=[when] * 48, states=list(noisy.double().numpy()))
 
 noise = di.FractionalNoise(n_nodes=7)
-learned = di.FractionalSDE(
+nonlinear = di.FractionalSDE(
     noise=noise, drift="network", inference=di.Variational(control=None, width=32)
 )
-learned = learned.fit(particles, seed=0, max_steps=250, progress=False)
+nonlinear = nonlinear.fit(particles, seed=0, max_steps=250, progress=False)
 linear = di.FractionalSDE(noise=noise).fit(particles, progress=False)
 print(
-    f"true H 0.7; found {learned.hurst_:.2f} with a network, {linear.hurst_:.2f} with a linear drift"
+    f"true H 0.7; found {nonlinear.hurst_:.2f} with a network, {linear.hurst_:.2f} with a linear drift"
 )
 
 # %% [markdown]
@@ -211,13 +213,13 @@ print(
 # %%
 x = torch.linspace(-1.6, 1.6, 81, dtype=torch.float64)[:, None]
 with torch.no_grad():
-    found, straight = (m.process_.drift(0.0, x)[:, 0] for m in (learned, linear))
-fresh = learned.simulate(particles, when, seed=3).states[..., 0].numpy()
+    curved, straight = (m.process_.drift(0.0, x)[:, 0] for m in (nonlinear, linear))
+fresh = nonlinear.simulate(particles, when, seed=3).states[..., 0].numpy()
 fig, axes = plt.subplots(1, 3, figsize=(12.5, 3.4), layout="constrained")
 axes[0].plot(when, noisy[:6, :, 0].T, lw=0.8)
 axes[0].set(xlabel="time", title="six of the particles")
 axes[1].plot(x, 2 * (x - x**3), color="black", label="true")
-axes[1].plot(x, found, color=orange, label="network")
+axes[1].plot(x, curved, color=orange, label="network")
 axes[1].plot(x, straight, color=grey, label="linear")
 axes[1].set(xlabel="x", ylabel="drift", title="what pushes them", ylim=(-4, 4))
 axes[1].legend()

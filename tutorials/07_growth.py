@@ -41,13 +41,13 @@ counts = np.array([[10, 10], [40, 10], [160, 10]])
 centers = np.array([[-1.0, 0.0], [1.0, 0.0]])
 
 
-def measured(day):
+def sample(day):
     """Cells of one day, and the kind of each: a sample of equal size, whatever the count."""
     kind = rng.choice(2, N_MEASURED, p=counts[day] / counts[day].sum())
     return centers[kind] + rng.normal(0, 0.3, (N_MEASURED, 2)), kind
 
 
-samples, kinds = zip(*[measured(day) for day in range(3)], strict=True)
+samples, kinds = zip(*[sample(day) for day in range(3)], strict=True)
 culture = di.Snapshots(times=[0, 1, 2], samples=samples, masses=counts.sum(1))
 
 models = {
@@ -108,9 +108,9 @@ _ = fig.colorbar(dots, ax=axes, label="per day")
 # %%
 adata = di.datasets.mesc_retinoic_acid()
 adata.obsm["X_pca5"] = adata.obsm["X_pca"][:, :5]
-kept = adata[adata.obs["time"].isin([0, 24, 48, 72, 96])].copy()
+subset = adata[adata.obs["time"].isin([0, 24, 48, 72, 96])].copy()
 tuned = di.tl.tune(
-    kept,
+    subset,
     time_key="time",
     use_rep="X_pca5",
     hold_out=48,
@@ -151,13 +151,13 @@ except OSError as error:
     print(f"left out here: {error}")
 
 if blood is not None:
-    known = clone_growth(blood)
-    is_scored = (blood.obs["day"] == 4).to_numpy() & np.isfinite(known)
+    clonal = clone_growth(blood)
+    is_scored = (blood.obs["day"] == 4).to_numpy() & np.isfinite(clonal)
     for name, model in models.items():
         model.fit(blood, time_key="day", use_rep="X_pca", max_steps=600, progress=False)
         model.annotate(blood)
-        learned = blood.obs["dyninfer_growth"].to_numpy()
-        rank = spearmanr(learned[is_scored], known[is_scored])
+        predicted = blood.obs["dyninfer_growth"].to_numpy()
+        rank = spearmanr(predicted[is_scored], clonal[is_scored])
         print(f"{name:16} rank correlation with clone growth {rank.statistic:+.2f}")
 
 # %% [markdown]

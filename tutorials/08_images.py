@@ -90,9 +90,9 @@ class Potential(torch.nn.Module):
 
     def forward(self, t, x):
         # What is known is looked at, and the potential has no gradient in it.
-        known = x[:, : self.n_known].detach()
+        upper = x[:, : self.n_known].detach()
         free = x[:, self.n_known :]
-        field = self.field(t, torch.cat([known, free], 1))
+        field = self.field(t, torch.cat([upper, free], 1))
         return (free * field[:, self.n_known :]).sum(1)
 
 
@@ -146,7 +146,7 @@ rng = np.random.default_rng(0)
 noise = rng.normal(size=(2 * len(train), SIDE**2)).astype(np.float32)
 digits = di.Snapshots(times=[0, 1], samples=[noise, train])
 start = rng.normal(size=(500, SIDE**2)).astype(np.float32)
-drawn = arrivals("noise", digits, start, "ot")
+results = arrivals("noise", digits, start, "ot")
 
 
 def shares(images):
@@ -163,10 +163,10 @@ def quality(images):
     }
 
 
-table = {name: quality(images) for name, images in drawn.items()}
+table = {name: quality(images) for name, images in results.items()}
 table |= {"other real digits": quality(train[:500]), "noise": quality(start)}
 print(pd.DataFrame(table).T.astype(float).round(3))
-show(drawn | {"real": test})
+show(results | {"real": test})
 
 # %% [markdown]
 # ## The lower half of a digit
