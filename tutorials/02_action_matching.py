@@ -197,12 +197,12 @@ second = torch.tensor([2.0, 0.0]) + 0.5 * torch.randn(2000, 2, generator=generat
 pair = di.Snapshots(times=[0, 1], samples=[first, second])
 
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained", sharey=True)
-for ax, (coupling, known) in zip(axes, (("ot", 2.25), ("independent", 2.4646)), strict=True):
+for ax, (coupling, exact) in zip(axes, (("ot", 2.25), ("independent", 2.4646)), strict=True):
     model = di.ActionMatching(coupling=coupling).fit(pair, max_steps=500, progress=False)
     energy = -model.history_["action"].tail(5).mean()
     run = model.simulate(first, np.linspace(0, 1, 21))
     ax.plot(run.times, run.std()[:, 0])
-    ax.set(title=f"{coupling}: energy {energy:.3f} (known {known})", xlabel="time")
+    ax.set(title=f"{coupling}: energy {energy:.3f} (known {exact})", xlabel="time")
 _ = axes[0].set_ylabel("standard deviation in $x_1$")
 
 # %% [markdown]

@@ -43,7 +43,7 @@ time, trace = current.times[0], current.states[0][:, 0]
 fig, axes = plt.subplots(2, 1, figsize=(11, 4.5), layout="constrained")
 for axis, (begin, end) in zip(axes, ((0, 60), (40, 48)), strict=True):
     inside = (time >= begin) & (time < end)
-    axis.plot(time[inside], trace[shown], color=grey, lw=0.6)
+    axis.plot(time[inside], trace[inside], color=grey, lw=0.6)
     axis.axhline(channel.level / 2, color=orange, lw=1)
     axis.set(ylabel="current (pA)", xlim=(begin, end))
 _ = axes[1].set(xlabel="time (ms)")
