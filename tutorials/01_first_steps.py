@@ -13,8 +13,8 @@
 # # First steps: from an AnnData to simulated trajectories
 #
 # Sequencing a cell destroys it. A time course therefore shows a different set of cells at every time, and no cell twice.
-# In this tutorial we take such a time course, learn a velocity field that carries each population into the next, and
-# simulate cells along it, at times that were measured and at times that were not. Two of the measured times are kept
+# In this tutorial we take such a time course and learn a velocity field that carries each population into the next.
+# Then we simulate cells along it, also at times that were not measured. Two of the measured times are kept
 # away from the model so that we can see how far to trust it.
 #
 # It takes less than a minute of one CPU core and needs no network.
@@ -32,7 +32,7 @@ import dyninfer as di
 # ## The data
 #
 # Mouse embryonic stem cells under retinoic acid (Semrau et al. 2017): nine times between 0 and 96 hours. The cells
-# leave pluripotency and part into two populations. The data come with the package.
+# leave pluripotency and separate into two populations. The data come with the package.
 
 # %%
 adata = di.datasets.mesc_retinoic_acid()
@@ -57,8 +57,8 @@ _ = ax.set(xlabel="UMAP 1", ylabel="UMAP 2", xticks=[], yticks=[])
 # ## Fit, with two times held out
 #
 # `hold_out=[24, 72]` removes the cells of 24 h and 72 h before anything else is computed: the standardisation, the pairing
-# of cells and the early stopping never see them. A model that is scored on times it has seen says little; a model that
-# is scored on times it has not seen says how well it interpolates.
+# of cells and the early stopping never see them. A score at times that the model was fitted to says little; a score at
+# held-out times says how well it interpolates.
 #
 # Action Matching learns a potential whose gradient is the velocity of the cells. The settings of the method
 # stand in the constructor, the names in your data in `fit`. Training stops by itself when the loss on a tenth of the
@@ -80,9 +80,9 @@ _ = di.pl.history(model)
 
 # %% [markdown]
 # The loss of Action Matching is not a distance to anything: it falls towards minus the kinetic energy of the motion, and its
-# absolute value says nothing about the quality of the fit. On the cells that train the network it falls
-# for ever, because the network begins to learn these very cells; on the pairs that are held out it turns up. From the
-# turning point the model makes a few steps more on all pairs. Quality is measured below, on populations.
+# absolute value says nothing about the quality of the fit. On the training cells it keeps falling, because the network
+# begins to memorise them; on the pairs that are held out it turns up. At the turning point the model takes a few more
+# steps on all pairs. Quality is measured below, on populations.
 #
 # ## Simulate
 #
@@ -116,9 +116,8 @@ _ = di.pl.trajectories(adata, traj, basis="X_umap", time_unit="hours", ax=axes[1
 # `evaluate` takes all cells of one observed time, simulates them to the next, and measures the distance between the simulated
 # and the observed population. A distance alone means little, so two others stand beside it:
 #
-# * `_floor`: the distance between two random halves of the *observed* cells. A perfect model scores about this, because
-#   finite samples of one population differ. (The halves are smaller than the full sample, so the floor is a
-#   little high and a good model may lie below it.)
+# * `_floor`: the distance that another sample of the *observed* population would have, on average, at these numbers of
+#   cells. A perfect model scores about this, because finite samples of one population differ.
 # * `_still`: the distance if the cells of the previous time had not moved at all. A model that does not beat this
 #   has learned nothing that this metric can see.
 
@@ -147,8 +146,8 @@ _ = di.pl.evaluation(table, metric="w1", time_unit="hours")
 # * **24 h** was predicted from 12 h: the model is clearly nearer to the cells than cells that stand still, and close
 #   to the floor. Between 12 and 36 hours the population moves steadily, and a steady motion can be interpolated.
 # * **72 h** was predicted from 60 h, and here standing still is *better*. The cells hardly change
-#   from 60 to 72 hours and change quickly afterwards; from the cells of 60 h and 96 h alone nothing can know this, and the model
-#   moves them steadily. No method that interpolates between snapshots escapes: the remedy is a measurement at
+#   from 60 to 72 hours and change quickly afterwards; the cells of 60 h and 96 h alone do not show this, and the model
+#   moves them steadily. No method that interpolates between snapshots can do better: the remedy is a measurement at
 #   72 h.
 #
 # The error at 96 h has the same cause: from the cells of 72 h, a velocity that was learned without them is too slow.
