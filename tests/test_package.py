@@ -30,8 +30,8 @@ NAMES = {
         log_density metrics pl read_times simulate simulators solvers testing tl
     """,
     "di.tl": """
-        Recommendation StateCountFit TransitionPaths Tuned ancestors chapman_kolmogorov compare
-        descendants drivers fates first_passage fit_dwell_times fit_state_counts flows
+        Examination Recommendation StateCountFit TransitionPaths Tuned ancestors chapman_kolmogorov compare
+        descendants doctor drivers fates first_passage fit_dwell_times fit_state_counts flows
         implied_timescales information_criteria length_of_stay likelihood_ratio next_states
         prevalence recommend remove_baseline score_fates score_growth segment_tracks sojourn_times
         survival time time_to_fate transition_matrix transition_paths transition_probabilities

@@ -123,14 +123,20 @@ def number_column(
     return numbers.to_numpy(dtype=np.float64)
 
 
+def columns_like_times(adata: AnnData) -> list[str]:
+    """Columns of ``obs`` that hold numbers which many rows share."""
+    names = []
+    for name in adata.obs.columns:
+        if _looks_like_times(adata.obs[name]):
+            names.append(name)
+    return names
+
+
 def _suggestion(adata: AnnData, role: str) -> str:
     every = f"columns of adata.obs: {listed(adata.obs.columns)}"
     if role != "time_key":
         return every
-    like_times = []
-    for column in adata.obs.columns:
-        if _looks_like_times(adata.obs[column]):
-            like_times.append(column)
+    like_times = columns_like_times(adata)
     if not like_times:
         return f"no column looks like times; {every}"
     return f"columns that look like times: {listed(like_times)}"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dyninfer.jumps.dwell import fit_dwell_times
 from dyninfer.tools.baseline import remove_baseline
 from dyninfer.tools.compare import compare
+from dyninfer.tools.doctor import Examination, doctor
 from dyninfer.tools.drivers import drivers
 from dyninfer.tools.fate_scores import score_fates
 from dyninfer.tools.fate_table import transition_table
@@ -39,6 +40,7 @@ from dyninfer.tools.tune import Tuned, tune
 from dyninfer.tools.velocity import velocity_embedding, velocity_layer
 
 __all__ = [
+    "Examination",
     "Recommendation",
     "StateCountFit",
     "TransitionPaths",
@@ -47,6 +49,7 @@ __all__ = [
     "chapman_kolmogorov",
     "compare",
     "descendants",
+    "doctor",
     "drivers",
     "fates",
     "first_passage",

@@ -11,6 +11,7 @@ from dyninfer.cli.commands import (
     compare,
     datasets,
     demo,
+    doctor,
     evaluate,
     fates,
     fit,
@@ -23,6 +24,7 @@ from dyninfer.cli.commands import (
 # In the order of ``dyninfer --help``, which is that of first use.
 COMMANDS: dict[str, ModuleType] = {
     "demo": demo,
+    "doctor": doctor,
     "fit": fit,
     "simulate": simulate,
     "evaluate": evaluate,
