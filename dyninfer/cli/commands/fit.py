@@ -9,7 +9,6 @@ from pathlib import Path
 from dyninfer.cli.arguments import add_data, by_prefix
 from dyninfer.cli.inputs import check_folder, find_method, read_data
 from dyninfer.cli.spelling import names_for_fit, option_text, unknown_flag
-from dyninfer.data.words import counted
 
 SUMMARY = "fit a method to data and save the model"
 EXAMPLES = [
@@ -88,6 +87,7 @@ def _add_method(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Fit a method to data and save the model, also when training was interrupted."""
     from dyninfer.cli.flags import compose
+    from dyninfer.data.words import counted
     from dyninfer.learning.training import Training
 
     check_folder(arguments.out)
