@@ -22,8 +22,8 @@
 # | `ActionMatching(sigma=σ)` | $dX = \nabla s\,dt + \sigma\,dW$ | noise of a known size is part of the motion |
 # | `ActionMatching(growth_penalty=λ)` | $dx = \nabla s\,dt$, $d\log w = \lambda s\,dt$ | cells also divide and die |
 #
-# Each is tried here first on a system whose answer is known, because only there can one see what the method recovers and what
-# it makes up; then on real cells. [The Action Matching page](../methods/action_matching.md) has the mathematics.
+# Each is tried first on a system whose answer is known, because only there can one see what the method recovers and
+# what it makes up. Real cells follow. [The Action Matching page](../methods/action_matching.md) has the mathematics.
 
 # %%
 import matplotlib.pyplot as plt
@@ -209,9 +209,9 @@ _ = axes[0].set_ylabel("standard deviation in $x_1$")
 # ## Unbalanced: cells that divide and die
 #
 # Two groups of cells sit still, and the share of the right one rises from 0.2 to 0.8. A method that conserves mass must
-# carry cells across the empty gap. With `growth_penalty=λ` cells may instead grow and die at rate $\lambda s$,
-# and the cheapest explanation has no motion at all: with share $p(t)$, the right group grows at rate $p'/p$ and
-# the left one at $-p'/(1-p)$.
+# carry cells across the empty gap. With `growth_penalty=λ` cells may instead grow and die at rate $\lambda s$, and the
+# cheapest explanation has no motion at all. With share $p(t)$, the right group grows at rate $p'/p$ and the left one at
+# $-p'/(1-p)$.
 
 # %%
 
@@ -254,7 +254,7 @@ for resample in (None, 0.5):
 # %% [markdown]
 # ### A population with a true growth rate
 #
-# Now the case of real biology. Simulated progenitors commit to one of two fates; they move, fluctuate, divide and die, and
+# Now a case closer to biology. Simulated progenitors commit to one of two fates; they move, fluctuate, divide and die, and
 # drift and growth have nothing to do with each other. We know how many cells there were at each time: the snapshots carry
 # `masses`. (With an AnnData: `fit(..., mass_key="n_cells")`.)
 
@@ -286,7 +286,7 @@ _ = di.pl.mass(run, snapshots, ax=axes[2])
 #
 # * **The mean growth** is that of the masses: the simulated mass follows the counts (right). The counts of these cultures of
 #   300 founders scatter around their expectation, and so does their slope at any one time.
-# * **The sign of the differences** is right where the fates have parted: the upper one, which divides faster, grows faster.
+# * **The sign of the differences** is right where the fates have separated: the upper one, which divides faster, grows faster.
 # * **The size of the differences** is not. Snapshots cannot separate "more cells arrived" from "more cells were born"; Action
 #   Matching takes the cheapest mixture of the two, and λ sets the price. With a small λ growth is expensive and its
 #   differences are too small; with a large λ they are too large. λ is an assumption, as σ is. It has the unit of one over a squared
@@ -316,8 +316,8 @@ for name, model in models.items():
     )
 
 # %% [markdown]
-# The three differ by less than the floor resolves: on these data, one held-out time of 291 cells cannot choose between
-# them, and the reason to take one should be what you know about the biology. The growth that the unbalanced model finds:
+# The three differ by less than the floor resolves. On these data, one held-out time of 291 cells cannot choose between
+# them: choose by what you know about the biology. The growth that the unbalanced model finds:
 
 # %%
 _ = di.pl.growth(models["unbalanced"], adata, basis="X_umap", time_unit="hour")

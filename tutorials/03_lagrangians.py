@@ -12,8 +12,8 @@
 # %% [markdown]
 # # Prior knowledge as a Lagrangian: growth, potential, manifold, noise
 #
-# Between two snapshots everything is possible. What makes one motion more plausible than another is what you know
-# beforehand: cells divide, a force pulls, states in between must exist, molecules jitter. A **Lagrangian** says this as
+# Between two snapshots any motion is possible. One is more plausible than another because of what you know beforehand:
+# cells divide, a force pulls, states in between must exist, molecules jitter. A **Lagrangian** says this as
 # a price, and `WassersteinLagrangianFlow` looks for the motion of the population that is cheapest.
 #
 # | you know | Lagrangian | a cell |
@@ -53,7 +53,7 @@ cells
 # %% [markdown]
 # Optimal transport conserves mass: it is given the cells without their counts. The price of growth is λ, in one over a
 # squared distance: mass moves over at most $\pi/\sqrt\lambda$; what is farther can only be born and die. With λ = 2
-# this is 2.2, less than the 2.8 between the fates and more than the 1.8 from the founders to a fate; with λ = 8 it is
+# this is 2.2: less than the 2.8 between the fates, and more than the 1.8 from the founders to a fate. With λ = 8 it is
 # 1.1.
 
 # %%
@@ -71,7 +71,7 @@ models = {
 }
 
 # %% [markdown]
-# The simulator knows what becomes of the cells of fate A that we saw at 3; each model says what it makes of them.
+# The simulator knows what becomes of the cells of fate A that were sampled at 3. Each model makes its own prediction.
 
 
 # %%
@@ -114,8 +114,8 @@ _ = axes[0].set_ylabel("B")
 
 # %% [markdown]
 # Optimal transport invents a conversion: nearly half of the A cells become B cells, in truth 4 in 100. With λ = 2 it is
-# 13 in 100, those nearest to the border between the fates, and the two growth rates are in the right order, 0.35 and
-# 0.12 where the truth is 0.44 and 0.03. They are not the true ones: what λ leaves to motion is missing from growth. A
+# 13 in 100, those nearest to the border between the fates. The two growth rates are in the right order: 0.35 and 0.12,
+# where the truth is 0.44 and 0.03. They are not the true ones: what λ leaves to motion is missing from growth. A
 # larger λ is not the cure. With λ = 8 hardly any cell converts, but mass cannot even come from the founders, and
 # something else breaks:
 
@@ -127,14 +127,14 @@ for name in ("growth, λ = 2", "growth, λ = 8"):
     )
 
 # %% [markdown]
-# What is born far from every cell is nobody's daughter. A simulation follows cells and changes their weights; it has
-# none where λ = 8 lets the fates be born, and ends with 1.5 instead of 4.1. Choose λ so that $\pi/\sqrt\lambda$ is
-# longer than the ways that cells do go between snapshots, and look at the simulated mass.
+# Mass that is born far from every cell has no mother. A simulation follows cells and changes their weights. Where λ = 8
+# lets the fates be born it has no cells, so it ends with a mass of 1.5 instead of 4.1. Choose λ so that
+# $\pi/\sqrt\lambda$ is longer than the distances that cells do move between snapshots, and look at the simulated mass.
 
 # %% [markdown]
 # ## Potential: a force that is known
 #
-# A cloud of balls is thrown, and photographed at the start, in the middle, and when it lands. We keep the middle away.
+# A cloud of balls is thrown, and photographed at the start, in the middle, and when it lands. We hold the middle out.
 # Optimal transport knows the two ends only, and slides the cloud along the ground. With the potential of gravity,
 # $V = g\,x_2$, every ray obeys $\ddot x = -\nabla V$.
 
@@ -247,7 +247,7 @@ for ax in axes:
 _ = axes[1].legend(loc="lower center", ncols=2, markerscale=3, frameon=False)
 
 # %% [markdown]
-# At strength 3 the held-out cells are met with W1 0.15, from 0.59 without, and at strength 10 to within the floor (0.10). The
+# At strength 3 the W1 distance to the held-out cells is 0.15, without the manifold 0.59; at strength 10 it is within the floor (0.10). The
 # picture also shows a few of 60 paths that leave the ring at the far end, where the data stop. What it does not show:
 #
 # * The ring is known here because the kept snapshots cover it. Where no kept cell is, there is no manifold to follow.
@@ -258,7 +258,7 @@ _ = axes[1].legend(loc="lower center", ncols=2, markerscale=3, frameon=False)
 # ## Noise: the same populations, other cells
 #
 # Two Gaussian populations, once with deterministic and once with noisy motion between them. For both the answer is
-# known: between $N(m_0, s_0^2)$ and $N(m_1, s_1^2)$ the bridge with noise σ pairs cells with the covariance
+# known. Between $N(m_0, s_0^2)$ and $N(m_1, s_1^2)$ the bridge with noise σ pairs cells with the covariance
 # $c = \tfrac12\big(\sqrt{4 s_0^2 s_1^2 + \sigma^4} - \sigma^2\big)$, and the variance in between is
 # $(1-t)^2 s_0^2 + t^2 s_1^2 + t(1-t)(2c + \sigma^2)$.
 
@@ -332,10 +332,10 @@ for name, lagrangian in lagrangians.items():
         )
 
 # %% [markdown]
-# At 24 h all four are far better than unmoved cells, and lie within 0.07 of each other where the floor is 0.58: this
-# cannot choose a Lagrangian. At 72 h all four are worse than unmoved cells. The cells seem to wait and then to go (see
-# [First steps](01_first_steps.py)), and none of these four says "wait". What you know must choose; a held-out time can
-# only refuse.
+# At 24 h all four are far better than unmoved cells. They lie within 0.07 of each other, where the floor is 0.58, so
+# this time cannot choose a Lagrangian. At 72 h all four are worse than unmoved cells. The cells seem to wait and then
+# to go (see
+# [First steps](01_first_steps.py)), and none of these four says "wait". Choose by what you know; a held-out time can only reject.
 #
 # `report()` is what the solution says about itself, by time and in the units of the data.
 

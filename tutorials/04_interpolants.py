@@ -12,7 +12,7 @@
 # %% [markdown]
 # # One fit, any noise; conditions
 #
-# A **stochastic interpolant** joins a cell of one snapshot to a cell of the next by a line, and blurs the line with noise that is gone at both ends:
+# A **stochastic interpolant** joins a cell of one snapshot to a cell of the next by a line, and blurs the line with noise that vanishes at both ends:
 # $x_t = (1-t)\,x_0 + t\,x_1 + \gamma(t)\,z$. Two fields are learned from such points by plain regression, the mean velocity $b$ and
 # the score $s = \nabla\log\rho_t$. Together they make not one process but a family,
 #
@@ -80,7 +80,8 @@ for row, (start, end, backward) in enumerate(((first, last, False), (last, first
         )
 
 # %% [markdown]
-# Orange are twelve paths, blue is where 2,000 of them end, grey (mostly hidden) the truth. All six populations have the covariance of the truth to about one per cent. Their
+# Orange: twelve paths. Blue: the ends of 2,000 paths. Grey, mostly hidden: the truth. All six populations have the
+# covariance of the truth to about one per cent. Their
 # means are off by up to 0.1 backward, where the groups are 3 apart: some three per cent of the cells end in the wrong one. With much noise a path
 # says nothing about which cell became which; without, it is smooth and can be run backward to where it came from.
 #
@@ -148,7 +149,7 @@ _ = axes[2].set(
 )
 
 # %% [markdown]
-# What is seen:
+# What the picture shows:
 #
 # * After 100 steps the flow is off by 1.3 nats. The bound has a minimum: 0.5 at ε near 1, far below what the flow loses with the same fields. Noise forgets the
 #   errors of the velocity, until it is so large that those of the score prevail. This is the reason to have noise in a generative model.
@@ -158,11 +159,13 @@ _ = axes[2].set(
 #
 # ## Conditions: a dose that was never given
 #
-# Cells get a drug and are looked at a day later. The response is all or none: a share $d^2/(1+d^2)$ of the cells responds to the dose $d$ and
-# moves, the farther the higher the dose; the others stay. Five doses are measured. The sixth, $d = 1$, is to be predicted.
+# Cells get a drug and are measured a day later. The response is all or none: a share $d^2/(1+d^2)$ of the cells
+# responds to the dose $d$. These move, the farther the higher the dose; the others stay. Five doses are measured. The
+# sixth, $d = 1$, is to be predicted.
 #
-# Conditions are labels of cells. Where all of them are numbers, any number can be asked for; we give the dose on the scale on which the response is
-# even, $\log_2 d$. (With an AnnData: `fit(..., condition_key="log_dose")`. Labels such as `"A"` and `"B"` may be combined to
+# Conditions are labels of cells. If all of them are numbers, any other number can be requested. We give the dose on the
+# scale on which the response is symmetric, $\log_2 d$. (With an AnnData: `fit(..., condition_key="log_dose")`. Labels
+# such as `"A"` and `"B"` may be combined to
 # `"A+B"`, whether that was measured or not.)
 
 # %%
@@ -233,8 +236,9 @@ axes[1].set(title="share that responds; lines: measured doses", xlabel="$\\log_2
 _ = axes[1].legend()
 
 # %% [markdown]
-# The dose that nobody gave is met four times better than by either of its neighbours, and not perfectly: the share is 0.54 in place of 0.50, and
-# some cells are between the two groups, where there are none: a flow that splits one group in two leaves some behind. Beyond the last dose the curve is right because the true
+# The prediction for the dose that nobody gave is four times better than either of its neighbours, but not perfect. The
+# share is 0.54 in place of 0.50, and some cells lie between the two groups, where in truth there are none: a flow that
+# splits one group in two leaves some behind. Beyond the last dose the curve is right because the true
 # one is flat there; a network knows nothing about saturation.
 #
 # ## Many snapshots: a vortex
@@ -303,8 +307,8 @@ _ = axes[2].legend()
 
 # %% [markdown]
 # The spline has a quarter of the squared error of the velocity and half of the distance to the particles midway. Straight lines cut the corners: midway between two
-# snapshots 72° apart they are at 0.81 of the radius. But they do not even return to the snapshots (right). Their velocity jumps there,
-# a network cannot, and rounds the corner off.
+# snapshots 72° apart they are at 0.81 of the radius. But they do not even return to the snapshots (right). Their
+# velocity jumps there. A network is continuous, and rounds the corner off.
 # The spline has a weakness too: it begins and ends without acceleration, so the first and the last stretch are too straight.
 #
 # No method sees a rotation that leaves all densities as they are, as that of a full ring. Here the cloud is small and shows where it goes.
@@ -363,10 +367,11 @@ print(
 # With a coupling that conserves mass nearly half of the A cells must become B; truly 4 % do, and with the unbalanced one 11 %. The shares are right either way: they
 # cannot tell the two explanations apart. Of the growth:
 #
-# * B grows and A hardly does, at t = 3.75 by 0.28 and 0.07 (true 0.34 and 0.07). Before the fates part, at 2.25, both have too
+# * B grows and A hardly does, at t = 3.75 by 0.28 and 0.07 (true 0.34 and 0.07). Before the fates separate, at 2.25, both have too
 #   much, and at 5.25 B has too little.
-# * **The picture is less right than the means.** The far end of A is given growth that it does not have, and the middle loses some: a plan that may
-#   change masses gives weight to cells near to where the next snapshot is, and takes it from cells that lag.
+# * **The picture is less accurate than the means.** The far end of A is given growth that it does not have, and the
+#   middle loses some. A plan that may change masses gives weight to cells close to the next snapshot, and takes it from
+#   cells that lag.
 # * Weights multiply along a path. From the first snapshot to the last the mass is 7 % short, and the 600 paths are worth 158. At
 #   `UnbalancedOTCoupling(mass_penalty=0.1)`, where growth is ten times cheaper, this became absurd: the simulated mass at 6 was 0.27, and 30 paths
 #   carried it. Look at `ess` before you believe a weighted average.
@@ -409,7 +414,7 @@ for ax, noise in zip(axes, (0.0, 0.02, 0.1), strict=True):
 # * Without noise a handful of paths leaves the crowd (left); with noise the score keeps them in it.
 # * At 24 h both are far better than unmoved cells, and near the floor. At 72 h unmoved cells of 60 h are closer than any model brings them, as in
 #   the [first tutorial](01_first_steps.py): these cells rest and then run, and neither lines nor splines know when.
-# * Line and spline differ by a hundredth: with 250 cells a time that is nothing.
+# * Line and spline differ by a hundredth, which with 250 cells a time means nothing.
 # * **Noise raises the distance at the held-out times, and not at a fitted one.** This looks like an error of the score, and is mostly something else: between snapshots the
 #   model's population contains the blur γ. Drawn from the interpolant itself, cells at 72 h scored 0.96, like the
 #   noisy simulations. The flow without noise scores better because it is *less* exact: it must spread the cells with a

@@ -12,9 +12,10 @@
 # %% [markdown]
 # # Jumps between states: an ion channel and clones
 #
-# An ion channel opens and shuts, a stem cell commits itself, a patient gets worse. Such a thing is in one of a few **states**, and jumps from state $i$
-# to state $j$ at a rate $Q_{ij}$. What is seen of it is sparse and wrong at times: a noisy current, a label that a classifier gave, one look a year.
-# `MarkovJumpInference` finds the rates by exact likelihood, whatever the gaps between the looks, and says how sure it is.
+# An ion channel opens and shuts, a stem cell commits itself, a patient gets worse. Each is in one of a few **states**,
+# and jumps from state $i$ to state $j$ at a rate $Q_{ij}$. The observations are sparse and sometimes wrong: a noisy
+# current, the label of a classifier, one visit a year. `MarkovJumpInference` estimates the rates by exact likelihood,
+# whatever the gaps between observations, with intervals.
 # [The page of the method](../methods/markov_jump.md) has the mathematics.
 
 # %%
@@ -53,8 +54,8 @@ print(
 )
 
 # %% [markdown]
-# Rates are per second, intervals of 90 %. `flat` would mark a rate of which the data say nothing. With the rates comes, for every measurement, the state that it was
-# most probably taken in, given all of the recording before and after.
+# Rates are per second, intervals cover 90 %. `flat` would mark a rate about which the data say nothing. For every
+# measurement there is also the most probable state of the channel, given all of the recording before and after.
 
 # %%
 states = model.posterior_states(current)
@@ -80,9 +81,10 @@ _ = axes[1].legend()
 # %% [markdown]
 # ### What a rule costs
 #
-# Often a signal is cut into labels first, and labels are all there is. Then it matters what is assumed of them. Here k-means labels the same current,
-# and four models read it: one that believes every label, one in which any label may be wrong alike, one that learns which label is taken
-# for which (a confusion matrix), and the one above that sees the current itself.
+# Often a signal is cut into labels first, and only the labels are left. Then it matters what is assumed about them.
+# Here k-means labels the same current, and four models are fitted. One believes every label. In one, all labels are
+# equally likely to be wrong. One learns which label is taken for which (a confusion matrix). The last is the one above,
+# fitted to the current itself.
 
 # %%
 off = ~np.eye(3, dtype=bool)
@@ -134,13 +136,14 @@ table["true"] = [
 print(table.round(3).to_string(index=False))
 
 # %% [markdown]
-# The entropy production is hardly known: it cannot be negative, so errors in six rates push it up, as the upper end of its interval shows. If you know that the gate is in
-# equilibrium, say so: `jumps="reversible"`.
+# The entropy production is hardly known. It cannot be negative, so errors in six rates push it up, as the upper end of
+# its interval shows. If you know that the gate is in equilibrium, say so: `jumps="reversible"`.
 #
 # ## Cells under a microscope
 #
-# Blood progenitors: stem cells become committed, and red or white. 150 cells are followed for four days; a classifier names their state every six hours and is
-# wrong in 5 % of cases, and now and then the cell is out of focus. The data come as an AnnData, one row per cell and time, in any order. Commitment cannot be undone: we
+# Blood progenitors: stem cells become committed, and red or white. 150 cells are followed for four days. A classifier
+# names their state every six hours and is wrong in 5 % of cases; now and then a cell is out of focus. The data come as
+# an AnnData, one row per cell and time, in any order. Commitment cannot be undone: we
 # say which jumps can happen.
 
 # %%
@@ -175,9 +178,11 @@ for column in ("type", "dyninfer_state"):
 #
 # ## At first sight
 #
-# A likelihood is maximised anew for every data set. But anyone who has seen many jump processes can look at a table of counted transitions and guess. The package
-# ships a small network that has seen some hundred thousand simulated ones, with 2 to 10 states, few paths or thousands, wrong labels, gaps of all sizes. It reads how
-# often label $j$ followed label $i$ after which time, and answers with a *belief*: for every jump, the chance that it exists, and a distribution of its rate. `refine=False` takes
+# A likelihood is maximised anew for every data set. But with experience of many jump processes, one can guess the rates
+# from a table of counted transitions. The package ships a small network that was trained on some hundred thousand
+# simulated ones, with 2 to 10 states, few paths or thousands, wrong labels, gaps of all sizes. It reads how often label
+# $j$ followed label $i$, and after which time, and answers with a *belief*: for every jump, the chance that it exists,
+# and a distribution of its rate. `refine=False` takes
 # the belief as it is. The default, `refine=True`, lets the network read some of the paths, takes that belief as a prior, and adds the exact likelihood of the others.
 #
 # A flashing ratchet: a particle on three sites in a sawtooth potential that is switched on and off. 100 paths, 1 % of the labels wrong.
@@ -214,8 +219,8 @@ for ax, (name, rows) in zip(axes, answers.items(), strict=True):
 _ = axes[0].legend()
 
 # %% [markdown]
-# Twelve of the thirty jumps do not exist: their true rate is zero. The network was not trained on ratchets. It warns where data look unlike anything that it
-# was shown: more than ten states, say, or observations that are too far apart.
+# Twelve of the thirty jumps do not exist: their true rate is zero. The network was not trained on ratchets. It warns
+# where data are unlike those that it was trained on: more than ten states, say, or observations that are too far apart.
 #
 # ## Clones: sisters instead of films
 #
@@ -226,7 +231,7 @@ _ = axes[0].legend()
 #
 # $$L = \sum_a p_a \prod_{\text{cells}} \big[e^{Q (t - t_0)}\big]_{a\, x} .$$
 #
-# To see what clones are worth, the same cells are also read one by one, as if each had a founder of its own.
+# To see what clones contribute, the same cells are also read one by one, as if each had a founder of its own.
 
 
 # %%
@@ -289,8 +294,9 @@ _ = axes[1].legend()
 # %% [markdown]
 # The founders' distribution and the rates are the same in both readings, so both are right on average. But a cell on its own does not say whether its founder was red already
 # or became red since. In this library the reading one by one takes a fifth of the founders for red, and the truth of two of the three rates lies outside of its 90 % intervals.
-# That is bad luck: in twenty libraries drawn like this one, either reading has 95 % of the rates inside. Sisters tell apart what was inherited from what happened since: read
-# as clones, the same cells find 1 % of red founders and all three rates, with narrower intervals, and a new clone is predicted better by 0.21 nats.
+# That is bad luck: in twenty libraries drawn like this one, either reading has 95 % of the rates inside. Sisters
+# distinguish what was inherited from what happened since. Read as clones, the same cells give 1 % of red founders and
+# all three rates, with narrower intervals; a new clone is predicted better by 0.21 nats.
 #
 # ## Which settings
 #

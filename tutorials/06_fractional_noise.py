@@ -12,10 +12,11 @@
 # %% [markdown]
 # # Memory: proteins in a nucleus and a river
 #
-# A protein in a crowded nucleus is pushed back to where it came from; a dry year of a river is followed by another dry one. The noise behind such
-# paths is not white: its increments remember. **Fractional Brownian motion** has one number for that, the Hurst index $H$. At $H = ½$ increments are
-# independent. Below, they revert, above, they persist. `FractionalSDE` learns $H$ together with drift, amplitude and measurement noise, and says
-# how sure it is. [The page of the method](../methods/fractional_sde.md) has the mathematics.
+# A protein in a crowded nucleus is pushed back to where it came from; a dry year of a river is followed by another dry
+# one. The noise behind such paths is not white: its increments have memory. **Fractional Brownian motion** has one
+# number for that, the Hurst index $H$. At $H = ½$ increments are independent; below, they revert; above, they persist.
+# `FractionalSDE` learns $H$ together with drift, amplitude and measurement noise, with intervals. [The page of the
+# method](../methods/fractional_sde.md) has the mathematics.
 
 # %%
 import matplotlib.pyplot as plt
@@ -51,8 +52,9 @@ print(f"localisation error {1000 * model.observation_noise_.mean():.0f} nm")
 
 # %% [markdown]
 # Biophysicists look at the **mean squared displacement**: for fractional motion it grows like $\tau^{2H}$, so they fit a line in logarithms, and its slope
-# is the *anomalous exponent* $\alpha = 2H$. But an error of localisation adds a constant to every displacement. At short lags it is most of what is
-# seen, and it bends the line down: particles then look *subdiffusive* that are not. The likelihood knows two things apart that the line does not.
+# is the *anomalous exponent* $\alpha = 2H$. But an error of localisation adds a constant to every displacement. At
+# short lags it is most of the signal, and it bends the line down: particles then look *subdiffusive* that are not. The
+# likelihood separates the two; the line cannot.
 
 # %%
 frame = 0.00748
@@ -123,9 +125,10 @@ _ = ax.legend()
 # %% [markdown]
 # ## The river in which memory was found
 #
-# Harold Hurst studied how large a reservoir the Nile needs, and found that dry years come together far more than chance has it. The yearly minima of the
-# level at Roda go back to the year 622. They are *increments*: their running sum is the fractional motion, with a drift that is their mean. The file is
-# downloaded; where there is no network, the hundred yearly flows of 1871 to 1970 that come with statsmodels stand in.
+# Harold Hurst studied how large a reservoir the Nile needs, and found that dry years come together far more often than by chance. The yearly minima of the
+# level at Roda go back to the year 622. They are *increments*: their running sum is the fractional motion, with a drift
+# that is their mean. The file is downloaded; without a network, the hundred yearly flows of 1871 to 1970 that come with
+# statsmodels are used instead.
 
 # %%
 try:
@@ -176,7 +179,8 @@ _ = axes[1].legend()
 # %% [markdown]
 # ## Memory in a landscape
 #
-# Until here the drift was linear or none, and everything Gaussian: the exact likelihood was maximised. Where the drift is unknown, a network learns it, under the evidence lower bound. Here a particle
+# So far the drift was linear or none, and everything Gaussian: the exact likelihood was maximised. Where the drift is
+# unknown, a network learns it, under the evidence lower bound. Here a particle
 # lives in two wells and is pushed by persistent noise, $H = 0.7$. It is seen every 0.1, with an error.
 
 # %%
@@ -206,8 +210,9 @@ print(
 )
 
 # %% [markdown]
-# The drift and the memory explain the same slow turns: see in `history_["hurst"]` whether the index has come to rest. More nodes make the noise remember better; with four in place of
-# seven, this index is found 0.03 lower. A linear drift cannot hold two wells, so what the wells do goes into the noise. Compare models by what paths they never saw would cost them: hold some out
+# The drift and the memory explain the same slow turns: see in `history_["hurst"]` whether the index has converged. More
+# nodes approximate the memory better; with four in place of seven, this index comes out 0.03 lower. A linear drift has
+# no two wells, so their effect goes into the noise. Compare models on paths that were held out
 # (`fit(..., hold_out=[...])`) and compare `elbo` or `log_likelihoods`.
 
 # %%

@@ -13,7 +13,7 @@
 # # Growth: what counts can tell, and what they cannot
 #
 # *Which of my cells divide, and which die?* A type that became rarer between two days may have died, or may have become another
-# type. This tutorial takes the question in four steps, from a culture whose division rates are known to real clones:
+# type. This tutorial answers in four steps, from a culture with known division rates to real clones:
 #
 # 1. with counts, the total is right and the differences between cells are plausible;
 # 2. without growth in the data, a method can still find some: **a drift reads as growth**;
@@ -122,8 +122,8 @@ tuned = di.tl.tune(
 print(tuned)
 
 # %% [markdown]
-# With two inner times this is a gate and not a search: one change is tried, and taken or left. The reasons name what was scored and what it
-# brought. How `tune` stays honest is told in [its guide](../guide/tune.md).
+# With two inner times this is a gate and not a search: one change is tried, and taken or left. The reasons name what
+# was scored and what was gained. [The guide](../guide/tune.md) explains how `tune` stays honest.
 #
 # ## 4. Real clones
 #
@@ -165,5 +165,5 @@ if blood is not None:
 # The reason is the drift of section 2. Undifferentiated cells divide most, and become rarer because they differentiate; mature cells become more
 # frequent because others arrive. Seen in snapshots, the first die and the second divide.
 #
-# So use growth to predict populations where held-out days say that it helps, give the counts that you have, and do not read a growth map as a map of
-# division unless something else than snapshots says so.
+# So use growth to predict populations where held-out days say that it helps, and give the counts that you have. Do not
+# read a growth map as a map of division unless evidence other than snapshots supports it.

@@ -12,11 +12,12 @@
 # %% [markdown]
 # # Images, and a network of your own
 #
-# A population need not be one of cells. Here a sample is a handwritten digit of 8 × 8 pixels (64 features, scikit-learn's set), and three questions are asked of it:
-# draw a new digit out of **noise**, complete one whose **lower half is missing**, and **colour** a grey one. Each is a motion between two populations of images, learned
+# A population need not be one of cells. Here a sample is a handwritten digit of 8 × 8 pixels (64 features,
+# scikit-learn's set). There are three tasks: draw a new digit out of **noise**, complete one whose **lower half is
+# missing**, and **colour** a grey one. Each is a motion between two populations of images, learned
 # by Action Matching (a potential) and by a stochastic interpolant (a velocity), with a small convolutional network in the place of the default perceptron.
 #
-# What comes out is judged by a classifier that has seen real digits only.
+# The results are judged by a classifier that was trained on real digits only.
 
 # %%
 import matplotlib.pyplot as plt
@@ -137,9 +138,11 @@ def show(rows, n=12):
 # %% [markdown]
 # ## Digits out of noise
 #
-# The first population is normal noise, the second are the digits. Pairs are those of optimal transport (`coupling="ot"`): noise has no partner of its own. The classifier's
-# **confidence** says whether an image is a digit at all, the **shares** whether all ten are drawn (the distance is half the sum of the differences from the shares of real ones,
-# 0 to 1), and the **energy distance** compares the populations pixel by pixel; real digits beside other real ones are the floor of all three.
+# The first population is normal noise, the second are the digits. Pairs are those of optimal transport
+# (`coupling="ot"`): noise has no partner of its own. The classifier's **confidence** says whether an image is a digit
+# at all. The **shares** say whether all ten are drawn; their distance is half the sum of the differences from the
+# shares of real ones, 0 to 1. The **energy distance** compares the populations pixel by pixel. Real digits beside other
+# real ones are the floor of all three.
 
 # %%
 rng = np.random.default_rng(0)
@@ -175,8 +178,8 @@ show(results | {"real": test})
 # each digit teach that one upper half has several ends. The digits to be completed are new.
 #
 # The upper half does not move, so a velocity learns by itself that it is zero there. A gradient field cannot: how the lower half moves depends on the upper one, and a gradient
-# would have to answer with a motion of the upper half (its Jacobian is symmetric). So the potential only looks at the known pixels (`detach` above) and has no gradient in them: it is
-# a potential of the lower half for every upper one.
+# would have to answer with a motion of the upper half (its Jacobian is symmetric). So the potential reads the known
+# pixels but has no gradient in them (`detach` above): for every upper half, it is a potential of the lower one.
 
 # %%
 copies = np.tile(train, (3, 1))
@@ -256,7 +259,7 @@ print(pd.DataFrame(rows).T.round(3))
 show({"grey": start} | coloured | {"true": goal})
 
 # %% [markdown]
-# ## What to take along
+# ## What to remember
 #
 # * Both methods learn the same regression here; a potential is differentiated once more, so a step costs 2.8 times as much. What it gives is a gradient field.
 # * A starting image has **one** end (a flow). For several ends of one upper half, change its noise.

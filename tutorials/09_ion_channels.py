@@ -12,8 +12,9 @@
 # %% [markdown]
 # # What did the recording miss?
 #
-# A patch clamp shows one channel open and shut. From how long it stays open, how long shut, you want the rates of the gate: how fast does it close, how often does it reopen before the
-# transmitter lets go? But the amplifier is filtered, and what is shorter than some **dead time** never shows. If half of the shuttings are too short to be seen, two openings look like
+# A patch clamp shows one channel open and shut. From its open and shut times you want the rates of the gate: how fast
+# does it close, and how often does it reopen before the transmitter unbinds? But the amplifier is filtered, and what is
+# shorter than some **dead time** never shows. If half of the shuttings are too short to be seen, two openings look like
 # one long opening, and every rate is wrong. This tutorial asks a recording how much it has missed, and takes it into account.
 #
 # The channel is simulated, so that we know the answer.
@@ -109,7 +110,8 @@ _ = axes[0].legend()
 # %% [markdown]
 # ## Does the answer depend on the dead time?
 #
-# It must not. Impose longer dead times on the same recording: what is believed drifts away, what is corrected stays, with wider intervals as less is seen.
+# It must not. Impose longer dead times on the same recording: rates without the correction drift away. Corrected rates
+# stay, with wider intervals as less is resolved.
 
 # %%
 rows = []
@@ -133,8 +135,8 @@ print(f"true closing rate {channel.rates[0]}")
 # %% [markdown]
 # ## When the baseline drifts
 #
-# A threshold needs levels that stay where they are. Over minutes a seal leaks, and the baseline wanders. A hidden Markov model of the current finds the levels itself, and looks at what it leaves of
-# the signal afterwards.
+# A threshold needs levels that stay where they are. Over minutes a seal leaks, and the baseline wanders. A hidden
+# Markov model of the current finds the levels itself, and afterwards examines the residuals of the signal.
 
 # %%
 piece = slice(0, 200_000, 20)
