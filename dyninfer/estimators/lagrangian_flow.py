@@ -338,14 +338,18 @@ class WassersteinLagrangianFlow(ConditionedEstimator):
         Returns
         -------
         DataFrame
-            Per time, in the units of the data, averages over the learned density curve: ``mass``;
-            ``kinetic``, ``growth`` and ``potential`` energy (their sum, the potential with a minus
-            sign, integrates to the action); mean and standard deviation of the Hamilton-Jacobi
-            residual ``∂s/∂t + H`` (zero at the solution; where mass is not free, its mean is a free
-            function of time); root mean square ``speed`` and ``acceleration``. ``attrs`` holds the
-            ``action``, the ``dual_value`` (equal at the solution), the action of the pairs of the
-            coupling (``pair_action``, where there is no noise), and how often the curve ran away
-            and was put back.
+            Per time, averages over the learned density curve in the units of the data:
+
+            * ``mass``;
+            * ``kinetic``, ``growth`` and ``potential`` energy; their sum, the potential with a
+              minus sign, integrates to the action;
+            * mean and standard deviation of the Hamilton-Jacobi residual ``∂s/∂t + H``, zero at
+              the solution; where mass is not free, the mean is a free function of time;
+            * root mean square ``speed`` and ``acceleration``.
+
+            ``attrs`` holds the ``action``, the ``dual_value`` (equal at the solution), the action
+            of the coupled pairs (``pair_action``, where there is no noise), and how often the
+            curve ran away and was put back.
         """
         self._check_fitted()
         return self.diagnostics_

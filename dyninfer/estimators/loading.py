@@ -33,8 +33,8 @@ def load(path: str | Path, device: str = "auto", **modules: Any) -> Any:
     Raises
     ------
     FileNotFoundError, ValueError
-        If there is no such file, or it is not a dyninfer model, or of a class that is not known
-        here, or of a version whose files are not read any more, or if it needs a module.
+        If there is no such file, it is no dyninfer model, its class is not known here, its format
+        is no longer read, or it needs a module.
     TypeError
         If a module is given that the file has no place for.
     """

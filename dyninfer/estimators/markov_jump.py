@@ -61,11 +61,11 @@ class MarkovJumpInference(JumpEstimator):
     Parameters
     ----------
     observation : Observation or {"label noise", "exact", "confusion"}
-        What is observed of a state: :class:`~dyninfer.Labels`, wrong with a probability that is
-        learned; :class:`~dyninfer.ExactLabels`, never wrong, perhaps with entries at exact times;
-        :class:`~dyninfer.ExactTimes`, every jump when it happens; :class:`~dyninfer.Confusion`,
-        labels taken for each other one with a probability of its own; or, of continuous paths,
-        :class:`~dyninfer.Gaussian` numbers around a value of every state.
+        What is observed of a state. :class:`~dyninfer.Labels` are wrong with a probability that is
+        learned. :class:`~dyninfer.ExactLabels` are never wrong, and may have entries at exact
+        times. :class:`~dyninfer.ExactTimes` has every jump when it happens.
+        :class:`~dyninfer.Confusion` learns how often each label is taken for each other one.
+        :class:`~dyninfer.Gaussian` reads continuous paths: numbers around a value of every state.
     jumps : Jumps or {"all", "reversible", "birth-death"}
         Which jumps can happen: :class:`~dyninfer.AllJumps`, each at a rate of its own;
         :class:`~dyninfer.Only` some; :class:`~dyninfer.Reversible`, with detailed balance;

@@ -260,12 +260,13 @@ class SnapshotEstimator(Estimator):
         Returns
         -------
         DataFrame
-            Per time: ``held_out``; ``in_sample``, where the model has learned from these very
-            cells; the metrics, beside each its ``_floor`` (what another sample of the observed
-            population would score) and those of the baselines (``w1_still``; NaN where one needs a
-            later time); numbers of samples; simulated and observed ``mass`` relative to the start;
-            ``action``, ``straightness_gap``, ``monge_gap`` and ``monge_gap_upper``: what a flow
-            costs beyond what it must (NaN with noise or growth).
+            A row for every time, with ``held_out`` and the numbers of samples. ``in_sample``:
+            whether the model was fitted to these very cells. Beside each metric stand its
+            ``_floor`` (what another sample of the observed population would score) and the
+            baselines (``w1_still``; NaN where one needs a later time). ``mass``, simulated and
+            observed, is relative to the start. ``action``, ``straightness_gap``, ``monge_gap`` and
+            ``monge_gap_upper`` say what a flow costs beyond what it must (NaN with noise or
+            growth).
 
         Warns
         -----

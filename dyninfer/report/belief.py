@@ -78,17 +78,17 @@ class HeldOut:
             )
         lost = [name for name, n_won in wins.items() if n_won < n_times]
         if not lost:
-            rivals = " and ".join(BASELINES[name] for name in wins)
+            others = " and ".join(BASELINES[name] for name in wins)
             return (
                 f"Believe the model between the times of the data: {where} held out, and it "
-                f"predicts the cells there better than {rivals}."
+                f"predicts the cells there better than {others}."
             )
         # No movement comes first: who does not beat it has learned no dynamics.
         if wins.get("still") == 0 or not any(wins.values()):
-            rivals = " or ".join(BASELINES[name] for name in lost)
+            others = " or ".join(BASELINES[name] for name in lost)
             return (
                 f"Do not believe the model: {where} held out, and it predicts the cells there no "
-                f"better than {rivals}."
+                f"better than {others}."
             )
         return f"Believe the model in part: {where} held out, and {self._gains(wins)}."
 

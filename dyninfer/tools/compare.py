@@ -131,19 +131,23 @@ def compare(
     Returns
     -------
     DataFrame
-        A row for every method or baseline, time and seed, with ``method``, ``time``, ``seed``; the
-        metrics; ``mass``, simulated, and ``mass_observed``, relative to the time before, and
-        ``mass_error``, the difference of the two as a share of the observed (NaN where no mass was
-        given); ``n_x`` and ``n_y``, the numbers of samples; ``seconds`` of fitting and scoring;
-        ``in_sample``; ``status`` of the fit, and in ``note`` why a score is missing; the
-        ``settings`` of the method as JSON.
+        A row for every method or baseline, time and seed:
 
-        Of paths, ``fold`` in place of ``time``, and of the paths that were left out their
-        ``log_likelihood`` in nats and that ``per_observation``, where a method has one, the first
-        observation included; of forecasts ``crps`` and ``energy_score`` of numbers or ``brier`` of
-        states (less is better), ``coverage`` by regions that should hold 90 %, and
-        ``calibration_error``, the mean distance of coverage from level; ``n_paths``,
-        ``observations`` and ``forecasts``, the numbers behind them.
+        * ``method``, ``time``, ``seed``, and the metrics;
+        * ``mass``, simulated, and ``mass_observed``, both relative to the time before;
+          ``mass_error``, their difference as a share of the observed (NaN where no mass was given);
+        * ``n_x`` and ``n_y``, the numbers of samples; ``seconds`` of fitting and scoring;
+        * ``in_sample``; ``status`` of the fit; ``note``, why a score is missing; ``settings`` of
+          the method as JSON.
+
+        Of paths there is ``fold`` in place of ``time``, and of those that were left out:
+
+        * ``log_likelihood`` in nats, and the same ``per_observation``, the first one included,
+          where a method has a likelihood;
+        * ``crps`` and ``energy_score`` of forecast numbers, or ``brier`` of states; less is better;
+        * ``coverage`` of regions that should hold 90 %, and ``calibration_error``, the mean
+          distance of coverage from level;
+        * ``n_paths``, ``observations`` and ``forecasts``, the numbers behind them.
 
     Raises
     ------

@@ -98,11 +98,14 @@ def fates(
     -------
     DataFrame
         Fates ``(cell, fate)``: rows sum to one, or are NaN where a cell has none: after the end,
-        with missing values, or with all paths lost. Also written, as an array where a label holds
-        a slash, to ``obsm["dyninfer_fates"]``, with the 95 % interval over draws and refits in
-        ``obsm["dyninfer_fates_low"]`` and ``obsm["dyninfer_fates_high"]``; the most probable to
-        ``obs["dyninfer_fate"]``, with colours; the entropy to ``obs["dyninfer_fate_entropy"]``; the
-        names, how they were found and how many paths were lost to ``uns["dyninfer_fates"]``.
+        with missing values, or with all paths lost. Into the AnnData are written:
+
+        * ``obsm["dyninfer_fates"]``, the fates, as an array where a label holds a slash;
+          ``obsm["dyninfer_fates_low"]`` and ``obsm["dyninfer_fates_high"]``, the 95 % interval
+          over draws and refits;
+        * ``obs["dyninfer_fate"]``, the most probable fate, with colours;
+          ``obs["dyninfer_fate_entropy"]``, the entropy;
+        * ``uns["dyninfer_fates"]``, names, settings and the number of paths that were lost.
 
     Raises
     ------
@@ -357,7 +360,7 @@ def _baselines(
         still[rows] = unmoved(states, ends)
         populations[time] = states
         rows_of[time] = rows
-    # What a model has not seen, its rival does not see either.
+    # What was held out from a model, its baseline does not use either.
     clock = Clock(list(populations))
     is_hidden = clock.positions(model.hold_out_)
     steps = [time for k, time in enumerate(populations) if k not in is_hidden]

@@ -168,11 +168,14 @@ def flows(
     Returns
     -------
     DataFrame
-        A row for every two times that follow each other and every pair of labels there, with
-        ``time``, ``next_time``, ``source``, ``target``; ``source_share`` and ``target_share``, the
-        shares of the labels among the observed cells; ``flow``, the part of all descendants that
-        goes this way; ``of_source``, the part of the descendants of the source, and
-        ``of_target``, the part of those that arrive at the target, 0 where none do.
+        A row for every two successive times and every pair of labels there:
+
+        * ``time``, ``next_time``, ``source``, ``target``;
+        * ``source_share`` and ``target_share``, the shares of the labels among the observed cells;
+        * ``flow``, the part of all descendants that goes this way;
+        * ``of_source``, the part of the descendants of the source;
+        * ``of_target``, the part of those that arrive at the target, 0 where none do.
+
         :func:`dyninfer.pl.sankey` draws it.
 
     Raises
