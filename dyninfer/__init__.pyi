@@ -13,10 +13,13 @@ from dyninfer.data.snapshots import Snapshots as Snapshots
 from dyninfer.data.time_labels import read_times as read_times
 from dyninfer.data.trajectories import Trajectories as Trajectories
 from dyninfer.diffusions import Diffusion as Diffusion
+from dyninfer.diffusions.regression import Bins as Bins
+from dyninfer.diffusions.regression import Polynomials as Polynomials
 from dyninfer.estimators import Estimator as Estimator
 from dyninfer.estimators import load as load
 from dyninfer.estimators.action_matching import ActionMatching as ActionMatching
 from dyninfer.estimators.fractional_sde import FractionalSDE as FractionalSDE
+from dyninfer.estimators.kramers_moyal import KramersMoyal as KramersMoyal
 from dyninfer.estimators.lagrangian_flow import (
     WassersteinLagrangianFlow as WassersteinLagrangianFlow,
 )

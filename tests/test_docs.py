@@ -77,6 +77,7 @@ def test_worked_example_carries_one_gaussian_into_another(straight_flow):
         "docs/index.md",
         "docs/guide/own-network.md",
         "docs/methods/markov_jump.md",
+        "docs/methods/kramers_moyal.md",
     ],
 )
 def test_example_runs(page, quick):

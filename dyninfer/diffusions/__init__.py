@@ -1,7 +1,8 @@
 """Processes that move by a drift and a diffusion.
 
-Here belong processes of continuous states, in the user's units or in scaled ones. How they are run
-belongs to :mod:`dyninfer.simulation`, and what they are learned by to the methods.
+Here belong processes of continuous states, in the user's units or in scaled ones, and, in
+``regression``, the least squares of their increments. How they are run belongs to
+:mod:`dyninfer.simulation`, and what else they are learned by to the methods.
 """
 
 from dyninfer.diffusions.diffusion import Diffusion

@@ -1,7 +1,7 @@
 """Every estimator, ours or another's, keeps the contract."""
 
 import pytest
-from kramers_moyal import KramersMoyal
+from increment_regression import IncrementRegression
 from latent_ode import LatentODE
 from sklearn.base import clone
 from toy_estimator import StraightFlow
@@ -10,7 +10,7 @@ from dyninfer import FractionalNoise
 from dyninfer.estimators import registry
 from dyninfer.testing import check_estimator, checks_of, example_data, example_paths
 
-OUTSIDE = (StraightFlow, KramersMoyal, LatentODE)  # registered by the import of their files
+OUTSIDE = (StraightFlow, IncrementRegression, LatentODE)  # registered by the import of their files
 # Its own defaults take seconds a fit.
 QUICK = {"FractionalSDE": {"noise": FractionalNoise(n_nodes=2, hurst=0.5)}}
 QUICK |= {"StraightFlow": {"width": 16}, "LatentODE": {"latent_dim": 3, "width": 8}}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from kramers_moyal import KramersMoyal
+from increment_regression import IncrementRegression
 from latent_ode import LatentODE
 
 import dyninfer as di
@@ -16,7 +16,7 @@ from dyninfer.learning.random import numpy_stream
 TESTS = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("file", ["toy_estimator.py", "kramers_moyal.py", "latent_ode.py"])
+@pytest.mark.parametrize("file", ["toy_estimator.py", "increment_regression.py", "latent_ode.py"])
 def test_an_outside_method_reaches_into_no_private_name(file):
     text = (TESTS / file).read_text()
     names = set(re.findall(r"(?<!\w)_[a-z]\w*", text)) - {"_replace"}  # of a NamedTuple
@@ -28,12 +28,12 @@ def test_the_sixth_method_takes_less_than_forty_lines():
     assert len(lines) < 40
 
 
-def test_kramers_moyal_finds_an_ornstein_uhlenbeck_process_with_the_bias_of_its_steps():
+def test_increment_regression_finds_an_ornstein_uhlenbeck_process_with_the_bias_of_its_steps():
     rate, sigma, gap, n = 1.5, 0.8, 0.2, 200
     times = np.arange(0, 20, gap)
     process = di.simulators.OrnsteinUhlenbeck(rate=rate, sigma=sigma, mean=0.5, dimension=1)
     paths = process.paths(times, n, seed=0)
-    model = KramersMoyal(drift_degree=1).fit(paths, progress=False)
+    model = IncrementRegression(drift_degree=1).fit(paths, progress=False)
     here = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
     drift = model.process_.drift(0.0, here)[:, 0]
     noise = model.process_.diffusion(0.0, here)
@@ -49,12 +49,12 @@ def test_kramers_moyal_finds_an_ornstein_uhlenbeck_process_with_the_bias_of_its_
     assert float(noise.square().mean()) == pytest.approx(variance, rel=4 * relative_error)
 
 
-def test_kramers_moyal_with_smaller_steps_comes_closer_to_the_process():
+def test_increment_regression_with_smaller_steps_comes_closer_to_the_process():
     process = di.simulators.OrnsteinUhlenbeck(rate=1.5, sigma=0.8, dimension=1)
     slopes = []
     for gap in (0.4, 0.1):
         paths = process.paths(np.arange(0, 20, gap), 200, seed=1)
-        drift = KramersMoyal(drift_degree=1).fit(paths, progress=False).process_.drift
+        drift = IncrementRegression(drift_degree=1).fit(paths, progress=False).process_.drift
         slopes.append(float(drift(0.0, torch.ones(1, 1)) - drift(0.0, torch.zeros(1, 1))))
     assert abs(slopes[1] + 1.5) < 0.5 * abs(slopes[0] + 1.5)
 

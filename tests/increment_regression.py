@@ -41,7 +41,7 @@ def monomials(x, degree):
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class KramersMoyal(PathEstimator):
+class IncrementRegression(PathEstimator):
     r"""Regression of increments and of their squares on polynomials of the state.
 
     .. math:: b(x) = \lim_{\Delta \to 0} E[X_{t+\Delta} - x \,|\, X_t = x] / \Delta, \qquad

@@ -1,0 +1,291 @@
+"""Drift and noise of densely observed paths, by regression of their increments on a library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import NormalDist
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy import ndarray
+from torch import Tensor
+
+from dyninfer.data.paths import Paths
+from dyninfer.diffusions import ScaledDiffusion
+from dyninfer.diffusions.regression.coefficients import coefficient_table, whole_states
+from dyninfer.diffusions.regression.cures import finite_steps, noisy_observations
+from dyninfer.diffusions.regression.increments import Increments, columns_at
+from dyninfer.diffusions.regression.least_squares import Equation, short_steps
+from dyninfer.diffusions.regression.libraries import (
+    Bins,
+    Library,
+    Monomials,
+    Polynomials,
+    check_library,
+    library_of,
+)
+from dyninfer.diffusions.regression.likelihood import euler_log_likelihoods
+from dyninfer.diffusions.regression.process import LibraryDiffusion
+from dyninfer.estimators.base import Outcome, Run
+from dyninfer.estimators.paths import PathEstimator
+from dyninfer.learning.random import stream
+from dyninfer.learning.scaling import Scaling
+from dyninfer.learning.settings import check_level, check_word
+from dyninfer.learning.warn import warn
+
+# Noises that correlate by less are drawn independently without a word.
+_NOTABLE_CORRELATION = 0.2
+_FEW = 300
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class KramersMoyal(PathEstimator):
+    r"""Drift and noise of densely observed paths, by least squares on a library of functions.
+
+    .. math:: dX = \Phi(X) W\,dt + \sqrt{\Psi(X) V}\,dW, \qquad
+        \Phi W = \lim_{\Delta \to 0} \frac{E[\Delta X | X]}{\Delta}, \quad
+        \Psi V = \lim_{\Delta \to 0} \frac{E[\Delta X^2 | X]}{\Delta}
+
+    These are the first two Kramers-Moyal coefficients. Increments are regressed on ``Φ``, each
+    weighted by its noise, and their squared residuals on ``Ψ``. Gaps may differ; they must be short
+    beside the time in which the drift changes, unless ``steps="finite"``.
+
+    Parameters
+    ----------
+    drift : Polynomials, Bins or callable
+        Functions ``Φ`` of the drift; a function or module ``(n, d) -> (n, m)`` takes states in
+        their units. A model with a module can be saved, and one with a function cannot.
+    squared_noise : Polynomials, Bins or callable
+        Functions ``Ψ`` of the squared noise amplitude, by default a constant for every feature.
+    steps : {"short", "finite"}
+        "finite" takes the logarithm of the linear map over a gap, right for gaps of any length, for
+        ``Polynomials(degree=1)`` with constant noise and equal gaps.
+    observation_noise : {"none", "white"}
+        "white": observations have independent errors, whose size is learned; noise is constant.
+    sparse : bool
+        Keep only the functions of the drift that the Bayesian information criterion asks for.
+        Polynomials are then in powers of the states themselves.
+
+    Attributes
+    ----------
+    process_ : ScaledDiffusion
+    coefficients_ : DataFrame
+        ``part`` ("drift" or "squared noise"), ``feature``, ``function``, ``coefficient`` in the
+        units of the data, and ``standard_error`` by Gaussian theory.
+    observation_noise_ : array ``(feature,)``
+        Standard deviation of the errors of observations; 0 where none were assumed.
+    history_ : DataFrame
+        One row; ``loss`` is the mean of minus the log-likelihood of an Euler step, standardised.
+
+    References
+    ----------
+    Siegert, Friedrich, Peinke. Analysis of data sets of stochastic systems. Phys. Lett. A 243,
+    1998. Brunton, Proctor, Kutz. Discovering governing equations from data by sparse identification
+    of nonlinear dynamical systems. PNAS 113, 2016.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import dyninfer as di
+    >>> process = di.simulators.OrnsteinUhlenbeck(rate=1.0, sigma=0.5, dimension=1)
+    >>> paths = process.paths(np.arange(0, 20, 0.05), 20)
+    >>> model = di.KramersMoyal(drift=di.Polynomials(degree=1)).fit(paths, progress=False)
+    >>> bool(abs(model.coefficients_["coefficient"][1] + 1) < 0.2)
+    True
+    """
+
+    citation: ClassVar[str] = (
+        "@article{siegert1998analysis,\n"
+        "  title={Analysis of data sets of stochastic systems},\n"
+        "  author={Siegert, Silke and Friedrich, Rudolf and Peinke, Joachim},\n"
+        "  journal={Physics Letters A},\n  volume={243},\n  pages={275--280},\n  year={1998}\n}"
+    )
+    tables: ClassVar[tuple[str, ...]] = ("history_", "coefficients_")
+    reason_against_snapshots: ClassVar[str] = (
+        "increments are differences of one individual, which unpaired samples do not show"
+    )
+
+    # A new object for every model: set_params changes the parts in place.
+    drift: Library | Callable[..., Any] = field(default_factory=Polynomials)
+    squared_noise: Library | Callable[..., Any] = field(
+        default_factory=lambda: Polynomials(degree=0)
+    )
+    steps: str = "short"
+    observation_noise: str = "none"
+    sparse: bool = False
+
+    def check(self) -> None:
+        """Raise a ValueError or TypeError naming a setting that cannot be."""
+        check_library(self.drift, "drift")
+        check_library(self.squared_noise, "squared_noise")
+        check_word(self.steps, "steps", ("short", "finite"))
+        check_word(self.observation_noise, "observation_noise", ("none", "white"))
+        if self.steps == "finite":
+            self._check_finite_steps()
+        if self.observation_noise == "white":
+            _check_constant(self.squared_noise, "observation_noise='white'")
+        if self.sparse:
+            self._check_sparse()
+
+    def facts(self, data: Paths, seed: int = 0) -> dict[str, Any]:
+        """What the libraries depend on, such as the range of the data."""
+        states = whole_states(data)
+        facts = {}
+        libraries = {"drift": self.drift, "squared_noise": self.squared_noise}
+        for name, library in libraries.items():
+            if isinstance(library, Library):
+                facts[name] = library.facts(states)
+        return facts
+
+    def build(self, data: Paths | None, scaling: Scaling) -> ScaledDiffusion:
+        """Return the process with coefficients of zero, in the user's units."""
+        of_drift = self.facts_.get("drift", {})
+        of_noise = self.facts_.get("squared_noise", {})
+        drift_functions = library_of(self.drift, of_drift, scaling)
+        noise_functions = library_of(self.squared_noise, of_noise, scaling)
+        if self.sparse and isinstance(drift_functions, Monomials):
+            drift_functions.start_at_zero()
+        inner = LibraryDiffusion(drift_functions, noise_functions, scaling.n_features)
+        return ScaledDiffusion(inner, scaling)
+
+    def learn(self, process: Any, data: Paths, run: Run) -> Outcome:
+        """Regress increments: there are no steps of training."""
+        scaling = self.scaling_
+        increments = Increments.of(data, scaling)
+        inner = process.inner
+        equation = self._equation(inner, increments)
+        inner.learn(equation.drift.weights, equation.noise.weights)
+        self._say_what_does_not_fit(inner, equation, increments)
+        deviation = np.sqrt(equation.noise_variance)
+        deviation = scaling.user_displacements(torch.as_tensor(deviation))
+        # With the facts, for a file holds them.
+        self.facts_["observation_noise"] = deviation.tolist()
+        self.coefficients_ = coefficient_table(inner, equation, scaling, data.features)
+        each = euler_log_likelihoods(inner, increments)
+        # One row, as least squares are solved at once.
+        history = pd.DataFrame({"step": [1], "loss": [-each.mean()]})
+        return Outcome(history=history, status="finished")
+
+    def intervals(self, level: float = 0.95) -> pd.DataFrame:
+        """Coefficients with normal intervals from their standard errors.
+
+        Functions that ``sparse=True`` left out have none; the errors do not count the choice.
+
+        Returns
+        -------
+        DataFrame
+            :attr:`coefficients_` with ``lower`` and ``upper``.
+        """
+        self._check_fitted()
+        table = self.coefficients_.copy()
+        middle = 1 + check_level(level)
+        quantile = NormalDist().inv_cdf(middle / 2)
+        reach = quantile * table["standard_error"]
+        coefficient = table["coefficient"]
+        table["lower"] = coefficient - reach
+        table["upper"] = coefficient + reach
+        return table
+
+    def log_likelihoods(self, paths: Paths, seed: int = 0) -> ndarray | None:
+        """Log-likelihood of every path ``(n,)`` given its first state, of Gaussian Euler steps.
+
+        None where steps are not short, or observations are noisy.
+        """
+        if self.steps == "finite" or self.observation_noise == "white":
+            return None
+        increments = Increments.of(paths, self.scaling_)
+        each = euler_log_likelihoods(self.process_.inner, increments)
+        scaled = torch.as_tensor(each)
+        each = self.scaling_.user_log_densities(scaled).numpy()
+        return np.bincount(increments.path, each, len(paths))
+
+    def observe(self, states: Tensor, seed: int = 0) -> Tensor:
+        """Observations of states ``(path, time, feature)``, with their errors."""
+        if self.observation_noise == "none":
+            return states
+        generator = stream(seed, "observation noise", device=states.device)
+        normals = torch.randn(
+            states.shape,
+            generator=generator,
+            dtype=states.dtype,
+            device=states.device,
+        )
+        deviation = torch.as_tensor(self.observation_noise_)
+        return states + normals * deviation.to(states)
+
+    @property
+    def observation_noise_(self) -> ndarray:
+        """Standard deviation of the errors of observations ``(feature,)``, in data units."""
+        self._check_fitted()
+        return np.array(self.facts_["observation_noise"])
+
+    def _equation(self, inner: LibraryDiffusion, increments: Increments) -> Equation:
+        columns = columns_at(inner.drift_functions, increments.start)
+        if self.steps == "finite":
+            return finite_steps(increments, columns)
+        if self.observation_noise == "white":
+            return noisy_observations(increments, columns)
+        noise_columns = columns_at(inner.noise_functions, increments.start)
+        return short_steps(
+            columns,
+            noise_columns,
+            increments.step,
+            increments.gap,
+            self.sparse,
+        )
+
+    def _say_what_does_not_fit(
+        self, inner: LibraryDiffusion, equation: Equation, increments: Increments
+    ) -> None:
+        columns = columns_at(inner.noise_functions, increments.start)
+        variance = columns @ equation.noise.weights
+        is_negative = (variance < 0).any(1)
+        n_negative = int(is_negative.sum())
+        if n_negative:
+            warn(
+                f"the squared noise amplitude is negative at {n_negative} of {len(variance)} "
+                "states, and taken to be 0 there; lower the degree of squared_noise, or use Bins"
+            )
+        # Correlations of a few increments scatter by as much.
+        is_notable = abs(equation.correlation) > _NOTABLE_CORRELATION
+        if is_notable and len(variance) > _FEW:
+            warn(
+                f"noises of two features correlate by {equation.correlation:.2g}, and the process "
+                "draws them independently; turn the features to their principal axes first"
+            )
+
+    def _check_finite_steps(self) -> None:
+        _check_constant(self.squared_noise, "steps='finite'")
+        library = self.drift
+        if not isinstance(library, Polynomials) or library.degree != 1:
+            raise ValueError(
+                "steps='finite' needs drift=Polynomials(degree=1): only of a linear drift is the "
+                f"map over a gap known; found {library}"
+            )
+        if self.observation_noise == "white":
+            raise ValueError(
+                "steps='finite' takes observations to be exact; use FractionalSDE for a linear "
+                "equation with noisy observations and gaps of any length"
+            )
+
+    def _check_sparse(self) -> None:
+        if isinstance(self.drift, Bins):
+            raise ValueError(
+                "sparse=True leaves functions out, and every box of Bins is needed; use Polynomials"
+            )
+        if self.steps == "finite" or self.observation_noise == "white":
+            raise ValueError(
+                "sparse=True compares likelihoods of short, exactly observed steps; leave "
+                "steps and observation_noise at their defaults"
+            )
+
+
+def _check_constant(library: Any, reason: str) -> None:
+    """Refuse noise that depends on the state where it must not."""
+    if not isinstance(library, Polynomials) or library.degree != 0:
+        raise ValueError(
+            f"{reason} needs constant noise, squared_noise=Polynomials(degree=0); found {library}"
+        )
