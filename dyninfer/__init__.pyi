@@ -69,7 +69,9 @@ from dyninfer.transport.couplings import SparseOTCoupling as SparseOTCoupling
 from dyninfer.transport.couplings import UnbalancedOTCoupling as UnbalancedOTCoupling
 from dyninfer.transport.couplings import UnbalancedWeights as UnbalancedWeights
 from dyninfer.transport.curves import DensityCurve as DensityCurve
+from dyninfer.transport.lagrangians import Congestion as Congestion
 from dyninfer.transport.lagrangians import DataManifold as DataManifold
+from dyninfer.transport.lagrangians import InternalEnergy as InternalEnergy
 from dyninfer.transport.lagrangians import MeanAcceleration as MeanAcceleration
 from dyninfer.transport.lagrangians import OptimalTransport as OptimalTransport
 from dyninfer.transport.lagrangians import PhysicalPotential as PhysicalPotential

@@ -58,7 +58,8 @@ class WassersteinLagrangianFlow(ConditionedEstimator):
         What is known beforehand. By default nothing: :class:`OptimalTransport`, with which the flow
         is the model that :class:`ActionMatching` is by default. Others:
         :class:`SchrodingerBridge`, :class:`UnbalancedTransport`, :class:`PhysicalPotential`,
-        :class:`MeanAcceleration`, :class:`DataManifold`, or a sum of them.
+        :class:`MeanAcceleration`, :class:`DataManifold`, :class:`InternalEnergy`,
+        :class:`Congestion`, or a sum of them.
     coupling : {"auto", "ot", "unbalanced", "growth_first", "independent"} or Coupling
         Who is paired with whom; "auto" solves the static problem of the Lagrangian without its
         potential: exact, entropic or Wasserstein-Fisher-Rao transport.
@@ -192,8 +193,8 @@ class WassersteinLagrangianFlow(ConditionedEstimator):
 
     @property
     def uses(self) -> frozenset[str]:  # type: ignore[override]
-        """Keys that it learns from: a prescribed mass is that of all conditions together."""
-        if self.lagrangian.constrained:
+        """Keys that it learns from: prescribed mass and density are of all conditions together."""
+        if self.lagrangian.constrained or self.lagrangian.of_density:
             return ConditionedEstimator.uses - {"condition_key"}
         return ConditionedEstimator.uses
 

@@ -384,6 +384,8 @@ def _couplings() -> dict[str, Door]:
         "DataManifold": settings(di.DataManifold),
         "SchrodingerBridge": settings(di.SchrodingerBridge, sigma="0.5"),
         "MeanAcceleration": settings(di.MeanAcceleration),
+        "InternalEnergy": settings(di.InternalEnergy, strength="-1.0"),
+        "Congestion": settings(di.Congestion, strength="-1.0"),
         "PhysicalPotential": settings(di.PhysicalPotential, V="lambda t, x: x.square().sum(1)"),
         "UnbalancedTransport": settings(di.UnbalancedTransport, growth_penalty="1.0"),
     }

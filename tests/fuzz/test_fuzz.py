@@ -8,7 +8,14 @@ from fuzz.doors import DOORS
 SEED = 1
 COUNT = 5  # inputs a door: they take less than a minute in all
 # Doors whose first input takes longer than all the rest.
-LONG = ("DataManifold", "MeanAcceleration", "WassersteinLagrangianFlow.fit", "FractionalSDE.fit")
+LONG = (
+    "DataManifold",
+    "MeanAcceleration",
+    "InternalEnergy",
+    "Congestion",
+    "WassersteinLagrangianFlow.fit",
+    "FractionalSDE.fit",
+)
 
 
 @pytest.mark.filterwarnings("ignore")

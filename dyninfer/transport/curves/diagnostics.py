@@ -111,7 +111,7 @@ def _densities(
     if penalty is not None:
         growth = 0.5 * penalty * s.value.square()
     if lagrangian.potential is not None:
-        potential = lagrangian.potential(batch.time, x)
+        potential = lagrangian.energy(batch.time, x)
     # d/dt of E[w s] along the curve stands for the boundary terms and ∂s/∂t of the dual problem.
     along_paths = (s.gradient * point.velocity).sum(1)
     advance = along_paths * weight

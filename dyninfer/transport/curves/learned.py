@@ -172,8 +172,8 @@ class LearnedCurve(nn.Module):
             # The potential, unlike the motion, is felt where the noise has brought the sample.
             if batch.noise is not None:
                 point = self.point(batch)
-            potential = lagrangian.potential(batch.time, point.state)
-            action = action - weight * potential
+            energy = lagrangian.energy(batch.time, point.state)
+            action = action - weight * energy
         return action
 
     def _place(self, batch: PairBatch) -> tuple[Tensor, Tensor]:

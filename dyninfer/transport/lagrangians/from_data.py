@@ -15,6 +15,7 @@ from dyninfer.data.snapshots import Snapshots
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import brief
 from dyninfer.transport.lagrangians.hamiltonian import Potential
+from dyninfer.transport.lagrangians.kernels import Kernels
 from dyninfer.transport.lagrangians.terms import Lagrangian
 
 
@@ -198,7 +199,7 @@ class DataManifold(Lagrangian):
         width = self.bandwidth * width
         # A thousandth of a standard deviation: duplicated cells would make a kernel a spike.
         width = np.maximum(width, 1e-3)
-        kernels = _Kernels(centre, width, mass)
+        kernels = Kernels(centre, width, mass)
         return _LogDensity(self.strength, kernels, self.floor, x)
 
 
@@ -213,37 +214,10 @@ def _weighted_states(data: Snapshots, scaling: Scaling) -> list[tuple[ndarray, n
     return pairs
 
 
-class _Kernels:
-    """Sum of Gaussian kernels ``p(x) = Σ w exp(−|x − c|² / 2h²)``."""
-
-    def __init__(self, centre: ndarray, width: ndarray, mass: ndarray):
-        precision = 1 / width**2
-        # A cluster of no mass has the logarithm −∞, which adds nothing to a sum.
-        with np.errstate(divide="ignore"):
-            log_mass = np.log(mass)
-        self.centre = torch.as_tensor(centre)
-        self.precision = torch.as_tensor(precision)
-        self.log_mass = torch.as_tensor(log_mass)
-
-    def log_density(self, x: Tensor) -> Tensor:
-        """``log p`` ``(n,)``."""
-        centre = self.centre.to(x)
-        precision = self.precision.to(x)
-        log_mass = self.log_mass.to(x)
-        x_norm = x.square().sum(1)
-        centre_norm = centre.square().sum(1)
-        norms = x_norm[:, None] + centre_norm
-        products = 2 * x @ centre.T
-        # Rounding makes differences of squares negative.
-        squared = (norms - products).clamp_min(0)
-        exponent = -0.5 * squared * precision
-        return torch.logsumexp(log_mass + exponent, 1)
-
-
 class _LogDensity:
     """κ log of a kernel density, bounded below, and zero on average over the data."""
 
-    def __init__(self, strength: float, kernels: _Kernels, floor: float, x: ndarray):
+    def __init__(self, strength: float, kernels: Kernels, floor: float, x: ndarray):
         self.strength = strength
         self.kernels = kernels
         # A few thousand cells say where the mean is.

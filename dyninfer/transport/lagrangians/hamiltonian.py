@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from dyninfer.learning.networks import Derivatives
+from dyninfer.transport.lagrangians.curve_density import DensityPotential
 
 if TYPE_CHECKING:
     from dyninfer.transport.lagrangians.quadratic import QuadraticBridge
@@ -86,6 +87,16 @@ class ScaledLagrangian:
         if self.potential is None:
             return False
         return self.bridge is None or not self.bridge.solved
+
+    def energy(self, t: Tensor, x: Tensor) -> Tensor:
+        """Potential energy of a unit of mass ``(n,)``; its slope is that of what cells feel.
+
+        The two differ where the energy is one of the density.
+        """
+        assert self.potential is not None
+        if isinstance(self.potential, DensityPotential):
+            return self.potential.felt(t, x)
+        return self.potential(t, x)
 
     def hamiltonian(self, t: Tensor, x: Tensor, s: Derivatives) -> Tensor:
         """H at times ``(n,)`` and states ``(n, d)``; see :func:`hamiltonian`."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import Settings, brief
+from dyninfer.transport.lagrangians.curve_density import CurveDensity, DensityPotential
 from dyninfer.transport.lagrangians.hamiltonian import Potential, ScaledLagrangian
 
 
@@ -50,6 +51,11 @@ class Lagrangian(Settings):
         return False
 
     @property
+    def of_density(self) -> bool:
+        """Whether it is an energy of the density of the curve."""
+        return False
+
+    @property
     def has_potential(self) -> bool:
         """Whether there is a potential energy."""
         return any(type(term).potential is not Lagrangian.potential for term in self.parts)
@@ -74,6 +80,10 @@ class Lagrangian(Settings):
             growth_penalty = scaling.growth_penalty(self.penalty)
         if self.has_potential:
             potential = self.potential(data, scaling)
+        if self.of_density:
+            energies: Any = [term for term in self.parts if term.of_density]
+            density = CurveDensity()
+            potential = DensityPotential(energies, density, scaling, beside=potential)
         sigma = scaling.amplitude(self.noise)
         return ScaledLagrangian(sigma, growth_penalty, self.constrained, potential)
 
@@ -123,6 +133,11 @@ class LagrangianSum(Lagrangian):
         """Whether a term prescribes the total mass."""
         return any(t.constrained for t in self.terms)
 
+    @property
+    def of_density(self) -> bool:
+        """Whether a term is an energy of the density."""
+        return any(t.of_density for t in self.terms)
+
     def potential(self, data: Snapshots, scaling: Scaling) -> Potential | None:
         """Sum of the terms' potentials."""
         # Made once and not in every call: a potential of data, such as a density, is dear.
@@ -144,6 +159,12 @@ class LagrangianSum(Lagrangian):
             same = [repr(term) for term in self.terms if isinstance(term, kind)]
             if len(same) > 1:
                 raise ValueError(f"{' and '.join(same)} both set the {quantity}; keep one of them")
+            if same and self.of_density:
+                energies = [repr(term) for term in self.terms if term.of_density]
+                raise ValueError(
+                    f"{energies[0]} is for curves without noise and growth, whose bridges and "
+                    f"cones would not feel it; leave out {same[0]}"
+                )
 
 
 @dataclass(repr=False, eq=False)

@@ -20,6 +20,7 @@ from dyninfer.transport.curves import TimeSampler
 from dyninfer.transport.curves.diagnostics import diagnose
 from dyninfer.transport.curves.learned import CurvePoint, LearnedCurve, PairBatch
 from dyninfer.transport.curves.optimizer import CurveOptimizer
+from dyninfer.transport.curves.population import Population
 from dyninfer.transport.curves.residual import Measurement
 from dyninfer.transport.lagrangians import ScaledLagrangian
 from dyninfer.transport.objectives.action import SETTLING_SIZE, random_signs, twice
@@ -74,6 +75,7 @@ class DualObjective(Objective):
         self.seed = seed
         self.scaling = process.scaling
         self.lagrangian = curve.lagrangian
+        self.population = Population(curve, seed)
         states = curve.samples.states
         device = states.device
         dtype = states.dtype
@@ -130,6 +132,8 @@ class DualObjective(Objective):
                 kinetic=terms["kinetic"],
                 pair_action=terms.pop("pair_action"),
             )
+        if self.opponent.moves:
+            self.population.follow()
         self.opponent.step(measurement)
         spread = self.opponent.spread
         # A copy: the statistics change in place.
@@ -192,6 +196,7 @@ class DualObjective(Objective):
         """Undo :meth:`state`."""
         self.times.restore(state["times"])
         self.opponent.restore(state["opponent"])
+        self.population.look()
         if self.score is not None:
             self.score.restore(state["score"])
 
@@ -201,6 +206,7 @@ class DualObjective(Objective):
         generator = stream(self.seed, "diagnostics", device=device)
         samples = self.curve.samples
         batch = self._draw(samples, self.even_times, self.diagnosis_size, generator)
+        self.population.look()
         network = self.process.inner.network
         directions = self._directions(batch)
         table = diagnose(network, self.curve, batch, directions, self.scaling)
@@ -223,7 +229,7 @@ class DualObjective(Objective):
             validate_every=self.warm_steps,
             device=str(self.axes.device),
         )
-        objective = PairAction(self._draw, self.curve.samples, self.even_times)
+        objective = PairAction(self._draw, self.curve.samples, self.even_times, self.population)
         result = train(
             self.curve,
             objective,
@@ -233,6 +239,8 @@ class DualObjective(Objective):
         )
         if result.status == "interrupted":
             raise KeyboardInterrupt
+        self.population.look()
+        self.population.warn_of_collapse()
         self.opponent.restart()
 
     def _losses_of_both(self, process: ScaledDiffusion, batch: PairBatch) -> dict[str, Tensor]:
@@ -384,7 +392,7 @@ class DualObjective(Objective):
         value = -density.detach()
         if self.lagrangian.potential is not None:
             with torch.no_grad():
-                energy = self.lagrangian.potential(batch.time, point.state)
+                energy = self.lagrangian.energy(batch.time, point.state)
             weight = point.weight.detach()
             value = value - weight * energy
         action_unit = self.scaling.energy_unit * self.scaling.duration

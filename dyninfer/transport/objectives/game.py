@@ -12,6 +12,7 @@ from dyninfer.learning.objective import Objective
 from dyninfer.transport.couplings import CoupledSamples
 from dyninfer.transport.curves import TimeSampler
 from dyninfer.transport.curves.learned import LearnedCurve, PairBatch
+from dyninfer.transport.curves.population import Population
 from dyninfer.transport.objectives.matching import normal_like
 
 
@@ -48,15 +49,21 @@ class PairAction(Objective):
     draw : callable, ``(samples, times, n, generator) -> PairBatch``
     samples : CoupledSamples
     times : TimeSampler
+    population : Population
+        That is told of every step, as the curve moves.
     """
 
-    def __init__(self, draw: Any, samples: CoupledSamples, times: TimeSampler):
+    def __init__(
+        self, draw: Any, samples: CoupledSamples, times: TimeSampler, population: Population
+    ):
         self.draw = draw
         self.samples = samples
         self.times = times
+        self.population = population
 
     def batch(self, n: int, generator: Generator) -> PairBatch:
         """Draw ``n`` pairs at even times."""
+        self.population.follow()
         return self.draw(self.samples, self.times, n, generator)
 
     def loss(self, process: LearnedCurve, batch: PairBatch) -> dict[str, Tensor]:

@@ -13,7 +13,9 @@ from dyninfer.learning.networks import Derivatives, PotentialNetwork
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import Settings, from_plain, to_plain
 from dyninfer.transport.lagrangians import (
+    Congestion,
     DataManifold,
+    InternalEnergy,
     Lagrangian,
     LagrangianSum,
     MeanAcceleration,
@@ -142,6 +144,10 @@ def test_something_else_cannot_be_added():
         (PhysicalPotential(bowl), "PhysicalPotential(V=bowl)"),
         (MeanAcceleration(), "MeanAcceleration()"),
         (DataManifold(strength=2.0), "DataManifold(strength=2.0)"),
+        (
+            InternalEnergy(-1.0) + Congestion(0.5, power=3.0),
+            "InternalEnergy(strength=-1.0) + Congestion(strength=0.5, power=3.0)",
+        ),
         (
             UnbalancedTransport(0.1) + SchrodingerBridge(0.3),
             "UnbalancedTransport(growth_penalty=0.1) + SchrodingerBridge(sigma=0.3)",
