@@ -13,7 +13,7 @@ from dyninfer.diffusions import ScaledDiffusion
 from dyninfer.learning.networks import Derivatives
 from dyninfer.learning.objective import Objective
 from dyninfer.learning.random import stream, subseed
-from dyninfer.learning.training import Training, train
+from dyninfer.learning.training import train
 from dyninfer.transport.couplings import CoupledSamples
 from dyninfer.transport.couplings.folds import Folds
 from dyninfer.transport.curves import TimeSampler
@@ -24,7 +24,7 @@ from dyninfer.transport.curves.population import Population
 from dyninfer.transport.curves.residual import Measurement
 from dyninfer.transport.lagrangians import ScaledLagrangian
 from dyninfer.transport.objectives.action import SETTLING_SIZE, random_signs, twice
-from dyninfer.transport.objectives.game import Game, PairAction, draw_pairs
+from dyninfer.transport.objectives.game import Game, PairAction, bending, draw_pairs
 from dyninfer.transport.objectives.score import ScoreMatching, ScorePoints
 from dyninfer.transport.objectives.settling import settle_total_mass
 
@@ -217,19 +217,9 @@ class DualObjective(Objective):
         """Bend the pairs' paths by their own action, before the game; without a force, nothing."""
         if not (self.lagrangian.bends and self.warm_steps):
             return
-        settings = Training(
-            max_steps=self.warm_steps,
-            batch_size=self.warm_size,
-            learning_rate=self.game.learning_rate,
-            warmup_steps=0,
-            final_learning_rate=0.0,
-            weight_decay=0.0,
-            # The last weights are the result: the rate falls to zero, so they are an average.
-            ema_decay=0.0,
-            validate_every=self.warm_steps,
-            device=str(self.axes.device),
-        )
         objective = PairAction(self._draw, self.curve.samples, self.even_times, self.population)
+        settings = bending(self.warm_steps, self.warm_size, self.game.learning_rate)
+        settings.device = str(self.axes.device)
         result = train(
             self.curve,
             objective,

@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from dyninfer.learning.objective import Objective
+from dyninfer.learning.training import Training
 from dyninfer.transport.couplings import CoupledSamples
 from dyninfer.transport.curves import TimeSampler
 from dyninfer.transport.curves.learned import LearnedCurve, PairBatch
@@ -69,6 +70,21 @@ class PairAction(Objective):
     def loss(self, process: LearnedCurve, batch: PairBatch) -> dict[str, Tensor]:
         """Action per sample ``(n,)``."""
         return {"loss": process.pair_action(batch)}
+
+
+def bending(n_steps: int, batch_size: int, learning_rate: float) -> Training:
+    """Settings of the descent of :class:`PairAction`."""
+    return Training(
+        max_steps=n_steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        warmup_steps=0,
+        final_learning_rate=0.0,
+        weight_decay=0.0,
+        # The last weights are the result: the rate falls to zero, so they are an average.
+        ema_decay=0.0,
+        validate_every=n_steps,
+    )
 
 
 def draw_pairs(
