@@ -146,7 +146,7 @@ def test_something_else_cannot_be_added():
         (DataManifold(strength=2.0), "DataManifold(strength=2.0)"),
         (
             InternalEnergy(-1.0) + Congestion(0.5, power=3.0),
-            "InternalEnergy(strength=-1.0) + Congestion(strength=0.5, power=3.0)",
+            "InternalEnergy(strength=-1.0) + Congestion(power=3.0, strength=0.5)",
         ),
         (
             UnbalancedTransport(0.1) + SchrodingerBridge(0.3),
