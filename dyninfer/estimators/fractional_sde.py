@@ -156,6 +156,14 @@ class FractionalSDE(PathEstimator):
         check_present(self)
         self._equation.check()
 
+    def search_space(self, paths: Paths) -> dict[str, list[dict[str, Any]]]:
+        """Noise without memory, where the index is learned: for ``tune``, plainest first."""
+        if self.noise.hurst is not None:
+            return {}
+        # Not a network as drift, which takes minutes a fit: who wants it tried asks for it.
+        white = replace(self.noise, hurst=0.5, per_dimension=False)
+        return {"noise": [{"noise": white}, {"noise": self.noise}]}
+
     def facts(self, data: Paths, seed: int = 0) -> dict[str, Any]:
         """Horizon and gaps of the paths."""
         return facts_of(data, of_tracks=self._equation.localisation is not None)
@@ -268,12 +276,8 @@ class FractionalSDE(PathEstimator):
     def observe(self, states: Tensor, seed: int = 0) -> Tensor:
         """Observations of decoded states ``(path, time, feature)``, with their noise."""
         generator = stream(seed, "observation noise", device=states.device)
-        normals = torch.randn(
-            states.shape,
-            generator=generator,
-            dtype=states.dtype,
-            device=states.device,
-        )
+        options = {"dtype": states.dtype, "device": states.device}
+        normals = torch.randn(states.shape, generator=generator, **options)
         deviation = torch.as_tensor(self.observation_noise_).to(states)
         return states + normals * deviation
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators.base import Outcome, Run
 from dyninfer.estimators.covariate_runs import refuse_covariates, run_with_covariates
 from dyninfer.estimators.jump_estimator import JumpEstimator
+from dyninfer.estimators.jump_search import jump_search_space
 from dyninfer.jumps.covariates import Effects
 from dyninfer.jumps.formula import levels_of
 from dyninfer.jumps.inference import JumpInference
@@ -39,9 +40,6 @@ from dyninfer.jumps.starting import drawn_states
 from dyninfer.learning.random import stream, subseed
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import check_count, check_seed
-
-if TYPE_CHECKING:
-    pass
 
 _MAX_STEPS = 300  # of BFGS; fits that converge take 10 to 60
 
@@ -177,6 +175,14 @@ class MarkovJumpInference(JumpEstimator):
     def uses(self) -> frozenset[str]:
         """Conditions name the clones, where paths are cells of clones."""
         return frozenset() if self.clones is None else frozenset({"condition_key"})
+
+    def search_space(self, paths: Paths) -> dict[str, list[dict[str, Any]]]:
+        """Which jumps can happen, and how labels are wrong, in so far as other settings allow it.
+
+        Jumps between neighbours are tried where the names of the states are rising or falling
+        numbers. Two states leave nothing to choose among jumps.
+        """
+        return jump_search_space(self, paths)
 
     def facts(self, data: Paths, seed: int = 0) -> dict[str, Any]:
         """Rule of the states, if there is one, and names of the states."""

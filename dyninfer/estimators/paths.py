@@ -67,6 +67,10 @@ class PathEstimator(Estimator):
         """Columns of covariates that are learned from; by default none."""
         return ()
 
+    def search_space(self, paths: Paths) -> dict[str, list[dict[str, Any]]]:
+        """Groups of settings worth trying, for :func:`dyninfer.tools.tune`, plainest first."""
+        return {}
+
     def continuation(self, paths: Paths, n_draws: int) -> dict[str, Any]:
         """What :meth:`simulate` is given to run on from the ends of paths, beside their states."""
         return {}
@@ -365,12 +369,8 @@ class PathEstimator(Estimator):
         refuse_unused_condition(self, source["condition_key"], data)
         if self.covariate_columns and is_anndata(data):
             source = source | {"covariate_keys": list(self.covariate_columns)}
-        every = read_paths(
-            data,
-            source,
-            reader=f"{type(self).__name__}.fit",
-            reason=self.reason_against_snapshots,
-        )
+        reader = f"{type(self).__name__}.fit"
+        every = read_paths(data, source, reader, self.reason_against_snapshots)
         # Before anything is computed: what is held out must not be seen.
         paths = every.without(hold_out)
         remaining = set(paths.names)
@@ -410,8 +410,7 @@ class PathEstimator(Estimator):
         paths = self._as_paths(start)
         # A state with a gap in it is no state to start from.
         is_whole = observed_at(paths, time)
-        own_seed = subseed(seed, "states")
-        states = self.states_at(paths[is_whole], time, own_seed)
+        states = self.states_at(paths[is_whole], time, subseed(seed, "states"))
         return states, paths.names[is_whole]
 
     def _as_paths(self, data: Any) -> Paths:

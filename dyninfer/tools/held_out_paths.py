@@ -245,14 +245,18 @@ def path_folds(
     return [PathFold(0, fold_names)]
 
 
+def path_groups(paths: Paths, by_condition: bool) -> tuple[np.ndarray, str]:
+    """Numbers ``(n,)`` of what is left out together, and a word: a path, or a whole condition."""
+    if not by_condition or paths.conditions is None:
+        return np.arange(len(paths)), "path"
+    _, group = np.unique(paths.conditions, return_inverse=True)
+    return group, "condition"
+
+
 def _random_folds(
     paths: Paths, n_folds: int | None, by_condition: bool, seed: int
 ) -> list[PathFold]:
-    group = np.arange(len(paths))
-    what = "path"
-    if by_condition and paths.conditions is not None:
-        _, group = np.unique(paths.conditions, return_inverse=True)
-        what = "condition"
+    group, what = path_groups(paths, by_condition)
     n_groups = int(group.max()) + 1
     n = min(N_FOLDS, n_groups) if n_folds is None else check_count(n_folds, "n_folds")
     if n < 2 or n > n_groups:

@@ -7,9 +7,10 @@ import time
 import warnings
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import pandas as pd
 from sklearn.base import clone
 
 import dyninfer
@@ -47,16 +48,57 @@ class InnerTimes:
     seed : int
     """
 
+    place: ClassVar[str] = "time"
+    most_errors: ClassVar[float] = 1.0
+
     data: Snapshots
     n_subsamples: int
     max_cells: int
     max_steps: int | None
     seed: int
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The subsample, and scores."""
+        return ("subsample", *METRICS)
+
     def folds(self) -> list[Fold]:
         """Every inner time of every subsample."""
         times = [float(t) for t in self.data.times[1:-1]]
         return [Fold(t, k) for t in times for k in range(self.n_subsamples)]
+
+    def place_of(self, fold: Fold) -> float:
+        """Time that is left out."""
+        return fold.time
+
+    def changes(self, old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+        """Change of log W1, which decides, and of the energy distance, in every fold."""
+        changes = {
+            "time": old["time"],
+            # Ratios: a far time must not outvote the near ones.
+            "loss": np.log(new["w1"] / old["w1"]),
+            # W1 alone rewards predictions that are smoother than cells are.
+            "second": new["energy"] - old["energy"],
+        }
+        return pd.DataFrame(changes)
+
+    def reason_for_none(self) -> str:
+        """Why there is no inner time."""
+        first, last = self.data.times
+        return f"No time lies between {first:g} and {last:g}"
+
+    def where(self, row: Row) -> str:
+        """The time that was left out."""
+        return f"without time {row['time']:g}"
+
+    def gain(self, loss: float) -> str:
+        """Mean change of W1, in per cent."""
+        share = np.expm1(loss)
+        return f"W1 {share:+.1%}"
+
+    def extent(self, n_places: int) -> str:
+        """Number of inner times and of subsamples."""
+        return f"at {n_places} inner times of {self.n_subsamples} subsamples"
 
     def task(self, model: Estimator, fold: Fold) -> Task:
         """Score of a candidate in one fold."""

@@ -1,71 +1,40 @@
-"""Settings that the data choose: times are left out in turn, but never the one to be reported."""
+"""Settings that the data choose: parts are left out in turn, but never the part to be reported."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
-from itertools import chain, islice
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
-from sklearn.base import clone
-
 from dyninfer.data.arrays import as_list
-from dyninfer.data.keys import SNAPSHOT_KEYS, chosen
+from dyninfer.data.keys import PATH_KEYS, SNAPSHOT_KEYS, chosen
+from dyninfer.data.paths import Paths
+from dyninfer.data.reading import read_paths
 from dyninfer.data.snapshots import Snapshots
-from dyninfer.estimators import Estimator
+from dyninfer.estimators import Estimator, PathEstimator
+from dyninfer.estimators.fractional_sde import FractionalSDE
+from dyninfer.estimators.markov_jump import MarkovJumpInference
 from dyninfer.estimators.stochastic_interpolant import StochasticInterpolant
-from dyninfer.learning.settings import brief, check_count, check_seed, to_plain
+from dyninfer.learning.settings import brief, check_count, check_seed
+from dyninfer.tools.held_out_paths import HeldOutPaths, score_names, with_covariates
 from dyninfer.tools.held_out_times import read_every_time
-from dyninfer.tools.inner_times import METRICS, Fold, InnerTimes
+from dyninfer.tools.inner_paths import InnerPaths, names_to_hold_out
+from dyninfer.tools.inner_times import InnerTimes
+from dyninfer.tools.search import Changes, InnerScores, Search, Tuned
 from dyninfer.tools.tasks import Row, Task, run_tasks
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-# With fewer folds the least of many scores is mostly luck: there, each change is tried on its own,
-# and only whether it helps is asked.
-ENOUGH_FOLDS = 3
-
-Changes = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """What tuning chose, and every score behind the choice.
-
-    Attributes
-    ----------
-    best : Estimator
-        Unfitted, with the chosen settings.
-    table : DataFrame
-        A row for every candidate, time that was left out, and subsample: ``candidate``, its
-        ``settings`` as JSON, ``time``, ``subsample``, ``w1``, ``energy``, ``status``, ``seconds``.
-    settings_scored : int
-        Number of settings that were scored.
-    reasons : tuple of str
-        Sentences: what was tried, what it brought, and what was taken.
-    """
-
-    best: Estimator
-    table: pd.DataFrame
-    settings_scored: int
-    reasons: tuple[str, ...]
-
-    def fit(self, data: Any, **options: Any) -> Estimator:
-        """Fit the chosen settings; arguments as those of the method's own ``fit``."""
-        return clone(self.best).fit(data, **options)
-
-    def __str__(self) -> str:
-        return "\n".join(self.reasons)
+# A choice on one subsample often flips.
+SUBSAMPLES = 3
+CELLS = 1000
 
 
 def tune(
-    data: AnnData | Snapshots,
+    data: AnnData | Snapshots | Paths,
     estimator: Estimator | None = None,
     *,
     time_key: str | None = None,
@@ -74,46 +43,64 @@ def tune(
     weight_key: str | None = None,
     condition_key: str | None = None,
     growth_key: str | None = None,
-    hold_out: float | Iterable[float] | None = None,
+    path_key: str | None = None,
+    state_key: str | None = None,
+    hold_out: str | float | Iterable[Any] | None = None,
     search_space: Mapping[str, Sequence[Changes]] | None = None,
-    n_subsamples: int = 3,
-    max_cells: int = 1000,
+    n_subsamples: int | None = None,
+    max_cells: int | None = None,
+    n_folds: int | None = None,
     max_steps: int | None = None,
     seed: int = 0,
     executor: Executor | None = None,
     checkpoint: str | Path | None = None,
     progress: bool = True,
 ) -> Tuned:
-    """Choose settings by leaving out times between those that are kept.
+    """Choose settings by leaving out times between those that are kept, or paths in folds.
 
-    Candidates are fitted to subsamples without one inner time, and their predictions of it are
-    scored by the Wasserstein-1 and the energy distance, each with as many points as the subsample
-    has cells. Logarithms of W1 are averaged over times and subsamples.
+    **Snapshots.** Candidates are fitted to subsamples without one inner time, and their predictions
+    of it are scored by the Wasserstein-1 and the energy distance, each with as many points as the
+    subsample has cells. Logarithms of W1 are averaged over times and subsamples.
 
-    With one or two inner times there is no search, but a gate: each change of the search space is
-    tried on its own, in order, and taken if it lowers log W1 on average without a clearly larger
-    energy distance. Searching a grid on so few folds picks extremes. With three inner times or
-    more, of each group of changes the first is taken that lies within one standard error of the
-    best of the group, so that settings stay plain where the data do not say otherwise.
+    **Paths.** Candidates are fitted without one fold of the paths, and scored there as by
+    :func:`~dyninfer.tools.compare`. The log-likelihood of an observation decides, or the CRPS or
+    Brier score of forecasts where a method has no likelihood.
+
+    With one or two inner times, or two folds, there is no search, but a gate: each change of the
+    search space is tried on its own, in order, and taken if it is better on average and its energy
+    distance, or the score of its forecasts, not clearly worse. Searching a grid on so few folds
+    picks extremes. With three or more, of each group of changes the first is taken that lies within
+    one standard error of the best of the group, so that settings stay plain where the data do not
+    say otherwise.
 
     Parameters
     ----------
-    data : AnnData or Snapshots
+    data : AnnData, Snapshots or Paths
     estimator : Estimator, optional
         Method to tune, with the settings from which to start; by default
-        :class:`~dyninfer.StochasticInterpolant`.
-    time_key, use_rep, mass_key, weight_key, condition_key, growth_key : str, optional
+        :class:`~dyninfer.StochasticInterpolant`, for paths of states
+        :class:`~dyninfer.MarkovJumpInference`, and for paths of numbers
+        :class:`~dyninfer.FractionalSDE`.
+    time_key, use_rep, mass_key, weight_key, condition_key, growth_key, path_key, state_key : str, \
+optional
         Keys of an AnnData, as in ``fit``.
-    hold_out : float or list of floats, optional
+    hold_out : float, list of floats, or names of paths, optional
         Times removed before anything else: they play no part in the choice, so that what is
-        reported about them later is honest.
+        reported about them later is honest. Of paths their names, or a share between 0 and 1 that
+        is drawn at random: ``Tuned.hold_out`` has the names.
     search_space : dict of lists of dicts, optional
-        Groups of alternatives by name, each alternative the settings that it changes, such as
-        ``{"coupling": [{"coupling": "unbalanced"}]}``; by default ``estimator.search_space()``.
-    n_subsamples : int
-        Subsamples over which scores are pooled: the choice on one alone often flips.
-    max_cells : int
-        Cells of a subsample at each time.
+        Groups of alternatives by name, plainest first, each alternative the settings that it
+        changes, such as ``{"coupling": [{"coupling": "unbalanced"}]}``; by default that of the
+        method, ``estimator.search_space()``, or of a method for paths
+        ``estimator.search_space(paths)``. A group that also lists the settings to start from says
+        how plain those are; else they are the plainest.
+    n_subsamples : int, optional
+        Subsamples of snapshots over which scores are pooled, by default 3: the choice on one alone
+        often flips.
+    max_cells : int, optional
+        Cells of a subsample at each time, by default 1,000.
+    n_folds : int, optional
+        Folds of paths, by default five, or one for each path where there are fewer.
     max_steps : int, optional
         Training steps of a fit at most.
     seed : int
@@ -128,168 +115,113 @@ def tune(
     Returns
     -------
     Tuned
-        With ``best``, ``table``, ``settings_scored`` and ``reasons``. Where no inner time is left,
-        ``best`` has the settings that were given, and ``reasons`` say so.
+        With ``best``, ``table``, ``settings_scored``, ``reasons`` and ``hold_out``. Where nothing
+        can be left out, ``best`` has the settings that were given, and ``reasons`` say so.
 
     Raises
     ------
     KeyError, TypeError, ValueError
         If a key, a name or a time is not as it must be; the message names it.
     """
-    keys = chosen(locals(), SNAPSHOT_KEYS)
-    start = StochasticInterpolant() if estimator is None else estimator
-    groups = _groups(start, search_space)
-    # Only what is kept is checked: a time that is held out may hold anything.
-    remaining = read_every_time(data, keys, reader="tune").without(hold_out)
-    snapshots = remaining.check_finite()
+    arguments = locals()
     if max_steps is not None:
         check_count(max_steps, "max_steps")
-    scoring = InnerTimes(
-        data=snapshots,
-        n_subsamples=check_count(n_subsamples, "n_subsamples"),
-        max_cells=check_count(max_cells, "max_cells"),
-        max_steps=max_steps,
-        seed=check_seed(seed),
-    )
+    seed = check_seed(seed)
+    scoring: InnerScores
+    names: tuple[str, ...] = ()
+    if _is_for_paths(data, estimator, path_key):
+        unused = ("mass_key", "weight_key", "growth_key", "n_subsamples", "max_cells")
+        _refuse_unused(arguments, unused, "paths")
+        paths = _read_paths(data, chosen(arguments, PATH_KEYS), estimator)
+        start = _method_for(paths) if estimator is None else estimator
+        inner, names = _inner_paths(paths, start, arguments)
+        space = search_space
+        if space is None:
+            # Which alternatives make sense depends on the states.
+            space = start.search_space(inner.scoring.data)
+        groups = _groups(start, space)
+        scoring = inner
+    else:
+        _refuse_unused(arguments, ("path_key", "state_key", "n_folds"), "snapshots")
+        start = StochasticInterpolant() if estimator is None else estimator
+        groups = _groups(start, search_space)
+        scoring = _inner_times(data, arguments)
 
     def run(tasks: list[Task], label: str) -> list[Row]:
         return run_tasks(
             tasks, executor=executor, checkpoint=checkpoint, progress=progress, label=label
         )
 
-    return _Search(scoring, run).through(start, groups)
+    tuned = Search(scoring, run).through(start, groups)
+    return replace(tuned, hold_out=names)
 
 
-class _Search:
-    """A walk through the groups of the search space, from the settings that were given."""
+def _is_for_paths(data: Any, estimator: Any, path_key: str | None) -> bool:
+    if estimator is None:
+        return isinstance(data, Paths) or path_key is not None
+    return isinstance(estimator, PathEstimator)
 
-    def __init__(self, scoring: InnerTimes, run: Callable[[list[Task], str], list[Row]]):
-        self.scoring = scoring
-        self.run = run
-        self.rows: dict[str, list[Row]] = {}
-        self.reasons: list[str] = []
 
-    def through(self, start: Estimator, groups: Mapping[str, Sequence[Changes]]) -> Tuned:
-        folds = self.scoring.folds()
-        best = clone(start)
-        if not folds:
-            first, last = self.scoring.data.times
-            self.reasons.append(
-                f"No time lies between {first:g} and {last:g}, so the data cannot choose; the "
-                "settings stay as they were given."
+def _refuse_unused(arguments: Mapping[str, Any], names: Iterable[str], kind: str) -> None:
+    for name in names:
+        if arguments[name] is not None:
+            raise ValueError(
+                f"{name} cannot be used where a method of {kind} is tuned; leave it out"
             )
-            return Tuned(best, self._table(), 0, tuple(self.reasons))
-        # Subsamples of one time are no new evidence about other times.
-        n_times = len({fold.time for fold in folds})
-        choose = self._gate if n_times < ENOUGH_FOLDS else self._within_one_error
-        for name, group in groups.items():
-            candidates = [clone(best).set_params(**changes) for changes in group]
-            # All of a group at once, so that they can run side by side.
-            self._score([best, *candidates], folds, name)
-            self._check_start(best)
-            best = choose(best, candidates)
-        n = len(self.rows)
-        self.reasons.append(
-            f"{n} settings were scored at {n_times} inner times of {self.scoring.n_subsamples} "
-            "subsamples."
-        )
-        return Tuned(clone(best), self._table(), n, tuple(self.reasons))
 
-    def _score(self, models: Sequence[Estimator], folds: list[Fold], label: str) -> None:
-        """Score those candidates that were not yet."""
-        # What stands was scored with the group before.
-        new = {}
-        for model in models:
-            if _name(model) not in self.rows:
-                new[_name(model)] = model
-        tasks = []
-        for model in new.values():
-            tasks += [self.scoring.task(model, fold) for fold in folds]
-        rows = iter(self.run(tasks, f"tuning {label}"))
-        for name, model in new.items():
-            candidate = {"candidate": name, "settings": _text(model)}
-            self.rows[name] = [candidate | row for row in islice(rows, len(folds))]
 
-    def _check_start(self, model: Estimator) -> None:
-        """Raise a ValueError where the settings to start from could not be fitted."""
-        for row in self.rows[_name(model)]:
-            if row["status"] == "failed":
-                raise ValueError(
-                    f"the settings to start from failed without time {row['time']:g}: {row['note']}"
-                )
+def _inner_times(data: Any, arguments: Mapping[str, Any]) -> InnerTimes:
+    """Inner times of what is not held out."""
+    every_time = read_every_time(data, chosen(arguments, SNAPSHOT_KEYS), reader="tune")
+    # Only what is kept is checked: a time that is held out may hold anything.
+    snapshots = every_time.without(arguments["hold_out"]).check_finite()
+    n_subsamples = arguments["n_subsamples"]
+    max_cells = arguments["max_cells"]
+    return InnerTimes(
+        data=snapshots,
+        n_subsamples=_count(n_subsamples, "n_subsamples", SUBSAMPLES),
+        max_cells=_count(max_cells, "max_cells", CELLS),
+        max_steps=arguments["max_steps"],
+        seed=arguments["seed"],
+    )
 
-    def _gate(self, incumbent: Estimator, candidates: Sequence[Estimator]) -> Estimator:
-        """The candidates in turn, each taken if it is better than what stands."""
-        for candidate in candidates:
-            is_better = self._mean_change(incumbent, candidate) < 0
-            is_taken = is_better and self._keeps_energy(incumbent, candidate)
-            self._explain(incumbent, candidate, is_taken)
-            if is_taken:
-                incumbent = candidate
-        return incumbent
 
-    def _within_one_error(self, incumbent: Estimator, candidates: Sequence[Estimator]) -> Estimator:
-        """The first, in the order of the group, within one standard error of the best."""
-        models = [incumbent]
-        models += [model for model in candidates if self._keeps_energy(incumbent, model)]
-        best = min(models, key=lambda model: self._mean_change(incumbent, model))
-        choice = next(model for model in models if self._is_close(model, best))
-        for candidate in candidates:
-            self._explain(incumbent, candidate, candidate is choice)
-        return choice
+def _count(value: int | None, name: str, default: int) -> int:
+    return default if value is None else check_count(value, name)
 
-    def _keeps_energy(self, incumbent: Estimator, candidate: Estimator) -> bool:
-        """Whether the energy distance is not clearly larger; False where a fit failed."""
-        # W1 alone rewards predictions that are smoother than cells are.
-        energy = self._changes(incumbent, candidate)["energy"]
-        mean = energy.mean(skipna=False)
-        return bool(mean <= _standard_error(energy))
 
-    def _is_close(self, model: Estimator, best: Estimator) -> bool:
-        changes = self._changes(best, model).groupby("time")["log_w1"]
-        excess = changes.mean()
-        return bool(excess.mean() <= _standard_error(excess))
+def _read_paths(data: Any, keys: dict[str, Any], estimator: Estimator | None) -> Paths:
+    """All paths, with the covariates that the method learns from."""
+    if estimator is not None:
+        keys = with_covariates(keys, data, {"": estimator})
+    return read_paths(data, keys, reader="tune")
 
-    def _mean_change(self, before: Estimator, after: Estimator) -> float:
-        changes = self._changes(before, after)["log_w1"]
-        return float(changes.mean(skipna=False))
 
-    def _changes(self, before: Estimator, after: Estimator) -> pd.DataFrame:
-        """Change of log W1 and of the energy distance in every fold; NaN where a fit failed."""
-        old = self._scores(before)
-        new = self._scores(after)
-        changes = {
-            "time": old["time"],
-            # Ratios: a far time must not outvote the near ones.
-            "log_w1": np.log(new["w1"] / old["w1"]),
-            "energy": new["energy"] - old["energy"],
-        }
-        return pd.DataFrame(changes)
+def _method_for(paths: Paths) -> PathEstimator:
+    """What learns from paths of this kind."""
+    return MarkovJumpInference() if paths.discrete else FractionalSDE()
 
-    def _scores(self, model: Estimator) -> pd.DataFrame:
-        own_rows = self.rows[_name(model)]
-        rows = pd.DataFrame(own_rows)
-        # A fit that failed has no scores.
-        scores = rows.reindex(columns=["time", *METRICS])
-        return scores.astype(np.float64)
 
-    def _explain(self, incumbent: Estimator, candidate: Estimator, is_taken: bool) -> None:
-        difference = _difference(incumbent, candidate)
-        mean = self._mean_change(incumbent, candidate)
-        if np.isnan(mean):
-            self.reasons.append(f"{difference}: failed at some time, and is not taken.")
-            return
-        share = np.expm1(mean)
-        verdict = "taken" if is_taken else "not taken"
-        self.reasons.append(f"{difference}: W1 {share:+.1%} on average, {verdict}.")
-
-    def _table(self) -> pd.DataFrame:
-        # Columns stay, whether or not a fit failed.
-        first = ["candidate", "settings", "time", "subsample"]
-        columns = [*first, *METRICS, "status", "note", "seconds"]
-        rows = chain.from_iterable(self.rows.values())
-        table = pd.DataFrame(list(rows))
-        return table.reindex(columns=columns)
+def _inner_paths(
+    paths: Paths, start: PathEstimator, arguments: Mapping[str, Any]
+) -> tuple[InnerPaths, tuple[str, ...]]:
+    """Folds of the paths that are not held out, and the names of those that are."""
+    by_condition = "condition_key" in start.uses
+    seed = arguments["seed"]
+    names = names_to_hold_out(paths, arguments["hold_out"], by_condition, seed)
+    remaining = paths.without(list(names)) if names else paths
+    scoring = HeldOutPaths(
+        data=remaining,
+        metrics=tuple(score_names(None, remaining)),
+        max_steps=arguments["max_steps"],
+    )
+    inner = InnerPaths(
+        scoring=scoring,
+        n_folds=arguments["n_folds"],
+        by_condition=by_condition,
+        seed=seed,
+    )
+    return inner, names
 
 
 def _groups(start: Estimator, search_space: Any) -> dict[str, list[Changes]]:
@@ -323,32 +255,3 @@ def _groups(start: Estimator, search_space: Any) -> dict[str, list[Changes]]:
                 )
         groups[str(name)] = group
     return groups
-
-
-def _standard_error(values: pd.Series) -> float:
-    """Standard error of the mean; zero for a single value, which says nothing about it."""
-    if len(values) == 1:
-        return 0.0
-    return float(values.sem())
-
-
-def _difference(before: Estimator, after: Estimator) -> str:
-    """Settings in which two methods differ, in one line."""
-    old = before.get_params(deep=False)
-    changes = []
-    for name, value in after.get_params(deep=False).items():
-        text = brief(value)
-        if text != brief(old[name]):
-            changes.append(f"{name}={text}")
-    return ", ".join(changes) or "no change"
-
-
-def _name(model: Estimator) -> str:
-    return " ".join(repr(model).split())
-
-
-def _text(model: Estimator) -> str:
-    try:
-        return json.dumps(to_plain(model))
-    except TypeError:
-        return ""

@@ -81,7 +81,8 @@ def test_compare_prints_the_table_of_python(folder, capsys):
     assert advice.reasons[0] in capsys.readouterr().out
 
 
-def test_compare_takes_paths_and_their_folds(folder, capsys):
+@pytest.fixture
+def tracks(folder):
     rng = np.random.default_rng(1)
     obs = pd.DataFrame({"t": np.tile(np.arange(6.0), 8), "track": np.repeat(np.arange(8), 6)})
     obs["state"] = pd.Categorical(rng.choice(["a", "b"], 48))
@@ -89,8 +90,12 @@ def test_compare_takes_paths_and_their_folds(folder, capsys):
     tracks = anndata.AnnData(X=rng.normal(size=(48, 1)).cumsum(0), obs=obs)
     tracks.write_h5ad("tracks.h5ad")
     keys = ["--time-key", "t", "--path-key", "track", "--state-key", "state"]
+    return ["tracks.h5ad", *keys, "--no-progress", "--json"]
+
+
+def test_compare_takes_paths_and_their_folds(tracks, capsys):
     method = ["--methods", "MarkovJumpInference(observation=ExactLabels())"]
-    argv = ["compare", "tracks.h5ad", *keys, *method, "--no-progress", "--json"]
+    argv = ["compare", *tracks, *method]
     table = pd.DataFrame(printed(capsys, *argv, "--n-folds", "2")["table"])
     assert sorted(set(table["fold"])) == [0, 1]
     assert table["per_observation"].notna().sum() == 6
@@ -117,6 +122,26 @@ def test_tune_chooses_as_python_does_and_fits_what_it_chose(folder, capsys):
     saved = di.load("tuned.safetensors")
     assert " ".join(repr(saved).split()) == content["best"]
     assert saved.hold_out_ == [1.0]
+
+
+def test_tune_takes_paths_and_fits_without_those_held_out(tracks, capsys):
+    folds = ["--n-folds", "2", "--hold-out-share", "0.25"]
+    content = printed(capsys, "tune", *tracks, *folds, "--model", "tuned.safetensors")
+    tuned = di.tl.tune(
+        anndata.read_h5ad("tracks.h5ad"),
+        time_key="t",
+        path_key="track",
+        state_key="state",
+        hold_out=0.25,
+        n_folds=2,
+        progress=False,
+    )
+    assert content["reasons"] == list(tuned.reasons)
+    assert content["best"].startswith("MarkovJumpInference(")
+    saved = di.load("tuned.safetensors")
+    assert tuple(saved.hold_out_) == tuned.hold_out
+    content = printed(capsys, "tune", *tracks, "--n-folds", "2", "--hold-out", "3", "5")
+    assert set(pd.DataFrame(content["table"])["n_paths"]) == {3}
 
 
 def test_fates_are_those_of_python_and_are_written(model, folder, capsys):
@@ -237,6 +262,8 @@ MISTAKES = [
     (["compare", "cells.h5ad", "--time-key", "day", "--out", "no/t.csv"], "folder 'no'"),
     (["compare", "cells.h5ad", "--time-key", "day", "--hold-out", "x"], "'x'"),
     (["tune", "cells.h5ad", "--time-key", "day", "--hold-out", "9"], "the times are"),
+    (["tune", "cells.h5ad", "--time-key", "day", "--hold-out-share", ".5"], "is of paths"),
+    (["tune", "cells.h5ad", "--time-key", "day", "--n-folds", "2"], "n_folds cannot be used"),
     (["fates", "m.safetensors", "cells.h5ad"], "no model file 'm.safetensors'"),
     (["report", "m.safetensors", "cells.h5ad", "--out", "no/r.html"], "folder 'no'"),
 ]

@@ -34,10 +34,15 @@ def _tools() -> dict[str, Door]:
         metrics="['crps']",
     )
     tuned = _scored() | options(
-        "estimator search_space n_subsamples max_cells",
+        "estimator search_space n_subsamples max_cells n_folds path_key",
         estimator=MODEL,
         search_space="{'sigma': [{'sigma': 0.1}]}",
         n_subsamples="1",
+    )
+    tuned_paths = {"data": ("paths()", values.scalar)} | options(
+        "search_space n_folds hold_out max_cells seed state_key condition_key",
+        search_space="{}",
+        n_folds="2",
     )
     table = {"0": ("compared()", values.table), "metric": (None, values.scalar)}
     growth = {"0": ("genes()", values.cells)} | options(
@@ -54,6 +59,7 @@ def _tools() -> dict[str, Door]:
         "tools.compare": Door("di.tl.compare({a})", {"a": compared}),
         "tools.compare paths": Door("di.tl.compare(estimators=[], {a})", {"a": of_paths}),
         "tools.tune": Door("di.tl.tune({a}).table", {"a": tuned}),
+        "tools.tune paths": Door("di.tl.tune({a}).table", {"a": tuned_paths}),
         "tools.descendants": Door("di.tl.descendants({a})", {"a": lineage}),
         "tools.ancestors": Door("di.tl.ancestors({a})", {"a": lineage}),
         "tools.flows": Door("di.tl.flows({a})", {"a": flows}),
