@@ -276,7 +276,7 @@ class FractionalSDE(PathEstimator):
     def observe(self, states: Tensor, seed: int = 0) -> Tensor:
         """Observations of decoded states ``(path, time, feature)``, with their noise."""
         generator = stream(seed, "observation noise", device=states.device)
-        options = {"dtype": states.dtype, "device": states.device}
+        options: dict[str, Any] = {"dtype": states.dtype, "device": states.device}
         normals = torch.randn(states.shape, generator=generator, **options)
         deviation = torch.as_tensor(self.observation_noise_).to(states)
         return states + normals * deviation
