@@ -299,8 +299,8 @@ class PathEstimator(Estimator):
         ----------
         data : AnnData or Paths
             Read by the keys that ``fit`` was given.
-        by : {"path", "time"}
-            A row for every path, or for every interval of time.
+        by : {"path", "time", "reliability"}
+            A row for every path, for every interval of time, or for every bin of predictions.
         past_fraction : float
             Part of the observations that forecasts are made from.
         n_samples : int
@@ -319,23 +319,24 @@ class PathEstimator(Estimator):
             of ``forecasts`` and their mean scores.
 
             By time: mean, ``start`` and ``end`` of the interval, ``forecasts``, their mean scores,
-            and distances between all that was forecast and all that was observed there: ``w1`` and
-            ``energy`` of values, ``hellinger`` of states, each with its ``_floor``, about what a
-            perfect model would score.
+            and distances between all that was forecast and observed there: ``w1`` and ``energy`` of
+            values, ``hellinger`` of states, each with its ``_floor``, that of a perfect model.
 
             Scores are ``crps`` (mean over the features) and ``energy_score`` of values, in their
             units, and ``brier`` of states. What ends in ``_still`` scores the last given
             observation, held still. ``coverage`` is the share of observations within the central
-            90 % of their forecasts: about 0.9 where these are as sure as they may be.
+            90 % of their forecasts. By reliability: as of :func:`dyninfer.metrics.reliability`.
         """
         self._check_fitted()
-        if not isinstance(by, str) or by not in ("path", "time"):
-            raise ValueError(f"by must be 'path' or 'time', found {brief(by)}")
+        if not isinstance(by, str) or by not in ("path", "time", "reliability"):
+            raise ValueError(f"by must be 'path', 'time' or 'reliability', found {brief(by)}")
         paths = self._as_paths(data)
 
         def forecasts() -> Forecasts:
             return backtest(self, paths, past_fraction, n_samples, max_paths, seed)
 
+        if by == "reliability":
+            return forecasts().reliability()
         if by == "time":
             return forecasts().by_time(check_count(n_intervals, "n_intervals"), seed)
         is_held_out = np.isin(paths.names, self.hold_out_)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dyninfer.metrics.kernels import energy_distance, median_distance, mmd
     from dyninfer.metrics.monge import MongeGap, monge_gap
     from dyninfer.metrics.populations import METRICS, compare_populations, finite_sample_floor
+    from dyninfer.metrics.reliability_table import expected_calibration_error, reliability
     from dyninfer.metrics.samples import UndefinedMetricError
     from dyninfer.metrics.scores import brier_score, crps, energy_score, hellinger_distance
     from dyninfer.metrics.transport import sliced_wasserstein, wasserstein
@@ -35,12 +36,14 @@ __all__ = [
     "crps",
     "energy_distance",
     "energy_score",
+    "expected_calibration_error",
     "finite_sample_floor",
     "gaussian_kl",
     "hellinger_distance",
     "median_distance",
     "mmd",
     "monge_gap",
+    "reliability",
     "sliced_wasserstein",
     "state_coverage",
     "wasserstein",
@@ -56,12 +59,14 @@ _MODULES = {
     "crps": "scores",
     "energy_distance": "kernels",
     "energy_score": "scores",
+    "expected_calibration_error": "reliability_table",
     "finite_sample_floor": "populations",
     "gaussian_kl": "gaussian",
     "hellinger_distance": "scores",
     "median_distance": "kernels",
     "mmd": "kernels",
     "monge_gap": "monge",
+    "reliability": "reliability_table",
     "sliced_wasserstein": "transport",
     "state_coverage": "calibration",
     "wasserstein": "transport",

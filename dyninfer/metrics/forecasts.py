@@ -18,6 +18,7 @@ from dyninfer.learning.settings import brief, check_count
 from dyninfer.learning.warn import warn
 from dyninfer.metrics.calibration import LEVEL, LEVELS, coverage, state_coverage
 from dyninfer.metrics.populations import compare_populations
+from dyninfer.metrics.reliability_table import N_BINS, reliability
 from dyninfer.metrics.scores import brier_score, crps, energy_score, hellinger_distance
 
 MOST_SAMPLES = 4500  # of a population: exact transport of more takes minutes and gigabytes
@@ -116,6 +117,36 @@ class Forecasts:
             share = np.nanmean(inside)
             distances.append(abs(share - level))
         return float(np.mean(distances))
+
+    def reliability(self, n_bins: int = N_BINS) -> pd.DataFrame:
+        """What was said to be likely, beside how often it came: a table of ``reliability``.
+
+        Of states, their probabilities in bins of equal width. Of numbers, central regions of
+        ``n_bins − 1`` levels, and the share of the observations in each; paths are the groups.
+        """
+        if self.n_states is not None:
+            return self._state_reliability(self.n_states, n_bins)
+        tables = []
+        for level in np.arange(1, n_bins) / n_bins:
+            inside = self.coverage(level)
+            is_observed = np.isfinite(inside)
+            held = inside[is_observed]
+            levels = np.full(len(held), level)
+            groups = self.path[is_observed]
+            # All have one prediction, and so one bin.
+            table = reliability(levels, held, groups=groups, n_bins=1)
+            tables.append(table.assign(low=level, high=level))
+        return pd.concat(tables, ignore_index=True)
+
+    def _state_reliability(self, n_states: int, n_bins: int) -> pd.DataFrame:
+        is_observed = self.observed >= 0
+        draws = self.draws[:, is_observed]
+        observed = self.observed[is_observed]
+        states = np.arange(n_states)
+        predicted = np.stack([(draws == state).mean(axis=0) for state in states], axis=1)
+        is_there = observed[:, None] == states
+        groups = np.repeat(self.path[is_observed], n_states)
+        return reliability(predicted.ravel(), is_there.ravel(), groups=groups, n_bins=n_bins)
 
     def _state_scores(self, n_states: int) -> pd.DataFrame:
         brier = brier_score(self.draws, self.observed, n_states)

@@ -27,6 +27,7 @@ from dyninfer.plotting.jump_tables import (
 from dyninfer.plotting.landscape import landscape
 from dyninfer.plotting.moving import animation
 from dyninfer.plotting.populations import marginals, trajectories
+from dyninfer.plotting.reliability import reliability
 
 __all__ = [
     "animation",
@@ -48,6 +49,7 @@ __all__ = [
     "predicted",
     "prevalence",
     "rates",
+    "reliability",
     "sankey",
     "stream",
     "trajectories",

@@ -13,6 +13,7 @@ from dyninfer.tools.baseline import remove_baseline
 from dyninfer.tools.compare import compare
 from dyninfer.tools.doctor import Examination, doctor
 from dyninfer.tools.drivers import drivers
+from dyninfer.tools.fate_reliability import fate_reliability
 from dyninfer.tools.fate_scores import score_fates
 from dyninfer.tools.fate_table import transition_table
 from dyninfer.tools.fates import fates
@@ -51,6 +52,7 @@ __all__ = [
     "descendants",
     "doctor",
     "drivers",
+    "fate_reliability",
     "fates",
     "first_passage",
     "fit_dwell_times",

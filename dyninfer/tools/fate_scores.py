@@ -19,6 +19,12 @@ from dyninfer.data.times import Clock
 from dyninfer.data.words import listed, quoted, refuse_missing_words, texts
 from dyninfer.learning.random import numpy_stream
 from dyninfer.learning.settings import check_count, check_seed
+from dyninfer.metrics.reliability_table import (
+    N_BINS,
+    CalibrationError,
+    expected_calibration_error,
+    reliability,
+)
 from dyninfer.tools.fate_ends import label_texts
 
 if TYPE_CHECKING:
@@ -36,12 +42,21 @@ PARTS = np.linspace(0, 1, 21)
 HALF = 0.5
 
 
-class _Truth(NamedTuple):
+class Truth(NamedTuple):
     """What became of the clones of some cells."""
 
     rows: ndarray  # (n,) of the cells
     clones: ndarray  # (n,) numbers
     shares: ndarray  # (n, fate)
+
+
+class Compared(NamedTuple):
+    """What was predicted of some cells, beside what became of their clones."""
+
+    names: list[str]
+    truth: Truth
+    shares: ndarray  # (fate,) of all cells at the end
+    predictions: dict[str, ndarray]  # each (n, fate)
 
 
 def score_fates(
@@ -90,22 +105,41 @@ def score_fates(
         ``brier_mixed``: the same after mixing with the shares by the part ``mix`` that does best on
         the other clones; ``spearman`` and ``auroc`` (cells half of whose clone has the fate,
         against others): means over fates, NaN where one
-        fate is all there is; each with ``_low`` and ``_high``. ``n_cells`` and
-        ``n_clones`` are behind them.
+        fate is all there is; each with ``_low`` and ``_high``. ``calibration_error``: the expected
+        calibration error of :func:`fate_reliability`, beside ``calibration_floor``, what it is for
+        a calibrated prediction with so few clones. ``n_cells`` and ``n_clones`` are behind them.
 
     Raises
     ------
     KeyError, ValueError
         If there are no fates, or no clone has cells both before and at the end.
     """
-    fates = stored_fates(adata)
     n_resamples = check_count(n_resamples, "n_resamples")
     seed = check_seed(seed)
+    compared = comparison_with_clones(adata, clone_key, start, states, sources)
+    names = compared.names
+    ranked = _chosen(ranked, names, "ranked")
+    ranked_columns = pd.Index(names).get_indexer(ranked)
+    rows = {}
+    for name, prediction in compared.predictions.items():
+        # The same seed: the same clones are drawn for all of them.
+        scoring = _Scoring(prediction, compared.truth, compared.shares, ranked_columns)
+        rows[name] = scoring.with_intervals(n_resamples, seed)
+    return pd.DataFrame(rows).T.rename_axis("prediction")
+
+
+def comparison_with_clones(
+    adata: AnnData,
+    clone_key: str,
+    start: float | None,
+    states: Sequence[str] | None,
+    sources: Sequence[str] | None,
+) -> Compared:
+    """Fates that were predicted, and those of clones, of all cells that have both."""
+    fates = stored_fates(adata)
     facts = adata.uns[keys.FATES]
     names = _chosen(states, list(fates.columns), "states")
     columns = fates.columns.get_indexer(names)
-    ranked = _chosen(ranked, names, "ranked")
-    ranked_columns = pd.Index(names).get_indexer(ranked)
     at_end, is_start = _times(adata, facts, start)
     if sources is not None:
         is_start &= _has_label(adata, facts, sources)
@@ -125,12 +159,7 @@ def score_fates(
             predictions[name] = _to_one(values[truth.rows], shares)
     n_cells = len(truth.rows)
     predictions["shares"] = np.tile(shares, (n_cells, 1))
-    rows = {}
-    for name, prediction in predictions.items():
-        # The same seed: the same clones are drawn for all of them.
-        scoring = _Scoring(prediction, truth, shares, ranked_columns)
-        rows[name] = scoring.with_intervals(n_resamples, seed)
-    return pd.DataFrame(rows).T.rename_axis("prediction")
+    return Compared(names, truth, shares, predictions)
 
 
 def _chosen(states: Sequence[str] | None, names: list[str], argument: str) -> list[str]:
@@ -220,7 +249,7 @@ def _members(adata: AnnData, clone_key: str) -> Any:
 
 def _truth(
     adata: AnnData, clone_key: str, is_start: ndarray, at_end: ndarray, fates: ndarray
-) -> _Truth:
+) -> Truth:
     """Shares of the fates among the sisters of every starting cell that has some."""
     members = _members(adata, clone_key)
     counts = members[at_end].T @ fates
@@ -241,7 +270,7 @@ def _truth(
     _, numbers = np.unique(clones, return_inverse=True)
     rows = np.flatnonzero(is_start)[has_sisters]
     totals = sisters.sum(1, keepdims=True)
-    return _Truth(rows, numbers, sisters / totals)
+    return Truth(rows, numbers, sisters / totals)
 
 
 def _to_one(values: ndarray, shares: ndarray) -> ndarray:
@@ -255,9 +284,7 @@ def _to_one(values: ndarray, shares: ndarray) -> ndarray:
 class _Scoring:
     """Scores of one prediction, of any of its cells."""
 
-    def __init__(
-        self, prediction: ndarray, truth: _Truth, shares: ndarray, ranked: ndarray
-    ) -> None:
+    def __init__(self, prediction: ndarray, truth: Truth, shares: ndarray, ranked: ndarray) -> None:
         self.clones = truth.clones
         self.prediction = prediction[:, ranked]
         self.truth = truth.shares[:, ranked]
@@ -271,6 +298,7 @@ class _Scoring:
         best = _best_part(errors, truth.clones)
         cells = np.arange(len(errors))
         self.parts = PARTS[best]
+        self.calibration = _calibration(prediction, truth)
         self.errors = errors[:, 0]
         self.mixed_errors = errors[cells, best]
 
@@ -309,10 +337,24 @@ class _Scoring:
             # An interval of 95 %.
             scores[f"{name}_low"] = column.quantile(0.025)
             scores[f"{name}_high"] = column.quantile(0.975)
+        scores["calibration_error"] = self.calibration.error
+        scores["calibration_floor"] = self.calibration.floor
         scores["mix"] = self.parts.mean()
         scores["n_cells"] = len(order)
         scores["n_clones"] = n_clones
         return scores
+
+
+def _calibration(prediction: ndarray, truth: Truth) -> CalibrationError:
+    """Calibration error of all fates of all cells together."""
+    return expected_calibration_error(reliability_of(prediction, truth))
+
+
+def reliability_of(prediction: ndarray, truth: Truth, n_bins: int = N_BINS) -> pd.DataFrame:
+    """Predicted beside observed shares of all fates of all cells, by bins, clones together."""
+    n_fates = prediction.shape[1]
+    clones = np.repeat(truth.clones, n_fates)
+    return reliability(prediction.ravel(), truth.shares.ravel(), groups=clones, n_bins=n_bins)
 
 
 def _best_part(errors: ndarray, clones: ndarray) -> ndarray:

@@ -1,0 +1,61 @@
+"""Whether fates are as sure as they may be: predicted shares beside those of clones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from dyninfer.learning.settings import check_count
+from dyninfer.metrics.reliability_table import N_BINS
+from dyninfer.tools.fate_scores import comparison_with_clones, reliability_of
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+def fate_reliability(
+    adata: AnnData,
+    clone_key: str,
+    *,
+    start: float | None = None,
+    states: Sequence[str] | None = None,
+    sources: Sequence[str] | None = None,
+    n_bins: int = N_BINS,
+) -> pd.DataFrame:
+    """Predicted shares of fates beside the shares among clones, bin by bin.
+
+    All fates of all cells are pooled. Cells of a clone share their truth, so a bin is as sure as
+    the number of its clones. Fates from few draws scatter around their probability, which alone
+    moves the ends of a reliability curve inwards, by up to ``√(p (1 − p) / n_draws)``.
+
+    Parameters
+    ----------
+    adata : AnnData
+        With fates.
+    clone_key, start, states, sources
+        As in :func:`score_fates`.
+    n_bins : int
+        Bins of predicted shares, of equal width.
+
+    Returns
+    -------
+    DataFrame
+        A row for each prediction (``fates``, and the baselines that were asked for) and bin:
+        ``prediction``, and the columns of :func:`dyninfer.metrics.reliability`, where groups are
+        clones. :func:`dyninfer.pl.reliability` draws it.
+
+    Raises
+    ------
+    KeyError, ValueError
+        As :func:`score_fates`.
+    """
+    n_bins = check_count(n_bins, "n_bins")
+    compared = comparison_with_clones(adata, clone_key, start, states, sources)
+    tables = []
+    for name, prediction in compared.predictions.items():
+        table = reliability_of(prediction, compared.truth, n_bins)
+        table.insert(0, "prediction", name)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
