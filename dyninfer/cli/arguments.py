@@ -58,6 +58,12 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data", metavar="DATA", help="an .h5ad or .zarr file, or the name of a data set"
     )
+    parser.add_argument(
+        "--n-bins",
+        type=positive,
+        metavar="INT",
+        help="put continuous times into so many bins of about equally many cells",
+    )
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import os
 import sys
@@ -96,6 +97,29 @@ def read_data(text: str) -> AnnData:
         except Exception as error:
             raise ValueError(f"{label(path)} cannot be read: {reason(error)}") from error
     raise ValueError(f"cannot read {label(text)}: give an .h5ad or .zarr file that AnnData wrote")
+
+
+def read_cells(arguments: argparse.Namespace, model: Estimator | None = None) -> AnnData:
+    """Read the data of a command, with its times in bins where ``--n-bins`` is given.
+
+    The column of times is that of ``--time-key``, or the one that a model was fitted to.
+    """
+    data = read_data(arguments.data)
+    n_bins = arguments.n_bins
+    if n_bins is None:
+        return data
+    given = vars(arguments)
+    # Flags of `fit` have its name before theirs.
+    key = given.get("time_key") or given.get("fit.time_key")
+    if model is not None:
+        key = model.source_.get("time_key")
+    if key is None:
+        raise ValueError("--n-bins needs --time-key, the column of times that it puts into bins")
+    if key not in data.obs:
+        columns = ", ".join(map(str, data.obs))
+        raise ValueError(f"--n-bins: obs has no column {label(key)}; it has {columns}")
+    data.obs[key] = dyninfer.read_times(data.obs[key], n_bins=n_bins)
+    return data
 
 
 def load_dataset(name: str) -> AnnData:

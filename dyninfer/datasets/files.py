@@ -13,8 +13,10 @@ from dyninfer.learning.files import label
 DATA_FOLDER = "DYNINFER_DATA"
 
 
-def paths(name: str) -> list[Path]:
+def paths(name: str, n_features: int | None = None) -> list[Path]:
     """Local paths of the files of a data set, each with the sha256 of the table.
+
+    ``n_features`` chooses among the sizes of a data set that comes in several.
 
     Raises
     ------
@@ -30,7 +32,10 @@ def paths(name: str) -> list[Path]:
         repacked = folder / name / entry.repacked.name
         if repacked.is_file():
             return [_verified(repacked, entry.repacked, name)]
-    return [_path(entry, file, folder) for file in entry.files]
+    files = entry.files
+    if n_features is not None:
+        files = entry.other_sizes.get(n_features, files)
+    return [_path(entry, file, folder) for file in files]
 
 
 def _path(entry: Dataset, file: File, folder: Path | None) -> Path:

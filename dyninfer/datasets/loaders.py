@@ -54,8 +54,8 @@ def mesc_retinoic_acid() -> AnnData:
     return ad.read_h5ad(shipped("mesc_retinoic_acid", "mesc_retinoic_acid.h5ad"))
 
 
-def cite_hspc() -> AnnData:
-    """Human CD34+ stem cells over four days (CITE-seq, RNA part), in 50 principal components.
+def cite_hspc(n_components: int = 50) -> AnnData:
+    """Human CD34+ stem cells over four days (CITE-seq, RNA part), in principal components.
 
     The first five PCs, z-scored over all cells, are the input of the published leave-one-day-out
     benchmark: exact-OT interpolation has Wasserstein-1 0.828 at day 3 and 0.926 at day 4 (2,500
@@ -80,8 +80,15 @@ def cite_hspc() -> AnnData:
     terms. Cite Burkhardt et al. 2022, Open Problems: Multimodal Single-Cell Integration (Kaggle
     competition).
     """
-    blocks = [np.load(path) for path in paths("cite_hspc")]
-    return of_snapshots("cite_hspc", blocks, list(CITE_DAYS), "day", "X_pca", "PC")
+    if n_components not in (50, 100):
+        # It brings pandas along, for which nobody waits who only imports this room.
+        from dyninfer.learning.settings import brief
+
+        raise ValueError(
+            f"n_components must be 50 or 100, as the source has them; found {brief(n_components)}"
+        )
+    blocks = [np.load(path) for path in paths("cite_hspc", n_components)]
+    return of_snapshots("cite_hspc", blocks, CITE_DAYS, "day", "X_pca", "PC")
 
 
 def embryoid_body() -> AnnData:

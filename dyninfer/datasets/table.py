@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Dataset:
     repacked: File | None = None
     # The folder of other data that these came with.
     folder: str | None = None
+    # Files of the same cells with other numbers of features.
+    other_sizes: Mapping[int, tuple[File, ...]] = field(default_factory=dict)
 
     @property
     def shipped(self) -> bool:
@@ -70,18 +73,30 @@ _CELLRANK = (
 
 _LONG_MEMORY = f"{_GITHUB}/everval/LongMemory.jl/93040c546c44620290811f3d9e3e5dce29886e66/examples"
 
-# Day of the cells, and the hash of their file.
-CITE_DAYS = {
-    2: "ba7cc587e6df22382099e8592939e188b1fe32681a71640473058719f56f1bf4",
-    3: "3b427bff70dfae37e3c4793d3ae9b3493c96a88cb507518e41387b7eeca62f94",
-    4: "db70a163f9ae8ec7ae26ea41a330f0de814facc97d1928f14e00cc3fa48a741b",
-    7: "b8409dad032f03afba90ffd7762e49a6413b0b2ef8bfc3304a46ea143536bc07",
+CITE_DAYS = (2, 3, 4, 7)
+# Hashes of the files of these days, by the number of components that they hold.
+_CITE_HASHES = {
+    50: (
+        "ba7cc587e6df22382099e8592939e188b1fe32681a71640473058719f56f1bf4",
+        "3b427bff70dfae37e3c4793d3ae9b3493c96a88cb507518e41387b7eeca62f94",
+        "db70a163f9ae8ec7ae26ea41a330f0de814facc97d1928f14e00cc3fa48a741b",
+        "b8409dad032f03afba90ffd7762e49a6413b0b2ef8bfc3304a46ea143536bc07",
+    ),
+    100: (
+        "85000b25eb6b7ae5c7daf7ad17e995741e8a76f25771d5716ccb539d3d22ad55",
+        "5a4fdcbb076b2f25b2e823b87d92deccacf29d702f3ac32835490e7db10b59c8",
+        "04cd3ba804006ee72413aab33c90b6d977eb3a4e4a38127445a46625436fe524",
+        "4a422acef3226958035c72e87ca7d1644d86f4efbb29be2c0bea67fc1e93b24e",
+    ),
 }
 
 
-def _cite_file(day: int, sha256: str) -> File:
-    name = f"full_cite_pcas_50_day_{day}.npy"
-    return File(name, sha256, f"{_LIGHTSB}/{name}")
+def _cite_files(n_components: int) -> tuple[File, ...]:
+    files = []
+    for day, sha256 in zip(CITE_DAYS, _CITE_HASHES[n_components], strict=True):
+        name = f"full_cite_pcas_{n_components}_day_{day}.npy"
+        files.append(File(name, sha256, f"{_LIGHTSB}/{name}"))
+    return tuple(files)
 
 
 _DATASETS = (
@@ -126,7 +141,8 @@ _DATASETS = (
         licence="MIT (repository); data: terms of Open Problems 2022",
         reference="Open Problems, Multimodal Single-Cell Integration, 2022; "
         "as in Korotin et al. 2024, LightSB",
-        files=tuple(_cite_file(day, sha256) for day, sha256 in CITE_DAYS.items()),
+        files=_cite_files(50),
+        other_sizes={100: _cite_files(100)},
     ),
     Dataset(
         name="embryoid_body",

@@ -179,6 +179,8 @@ def test_a_signal_during_fit_saves_the_model_so_far_and_the_exit_status_names_it
         return loss(self, *args)
 
     monkeypatch.setattr(action_matching.ActionObjective, "loss", interrupted)
+    # A shell starts what runs in its background with this signal ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     assert main(FIT) == status
     assert "interrupted after" in capsys.readouterr().out
     assert di.load("model.safetensors").status_ == "interrupted"

@@ -55,6 +55,36 @@ def printed(capsys, *argv):
     return json.loads(capsys.readouterr().out)
 
 
+def test_fit_and_simulate_say_in_json_what_they_wrote(folder, capsys):
+    fit = ["fit", "cells.h5ad", "--time-key", "day", "--width", "8", *STEPS, "--json"]
+    content = printed(capsys, *fit)
+    assert content["steps"] == 20
+    assert content["written"] == "model.safetensors"
+    times = ["--times", "-1,0.5,2", "--n-paths", "5", "--json"]
+    content = printed(capsys, "simulate", "model.safetensors", "cells.h5ad", *times)
+    assert content["n_paths"] == 5
+    assert content["times"] == [-1, 0.5, 2]
+    assert anndata.read_h5ad(content["written"]).n_obs == 15
+
+
+def test_continuous_times_are_put_into_bins_on_request(folder, capsys):
+    cells = anndata.read_h5ad("cells.h5ad")
+    # Minutes of collection: no two cells share one.
+    cells.obs["minute"] = 100 * cells.obs["day"] + np.arange(160) / 160
+    cells.write_h5ad("minutes.h5ad")
+    fit = ["fit", "minutes.h5ad", "--n-bins", "4", "--width", "8", *STEPS]
+    assert main([*fit, "--time-key", "minute"]) == 0
+    model = di.load("model.safetensors")
+    np.testing.assert_allclose(np.diff(model.times_), 100, atol=1)
+    argv = ["model.safetensors", "minutes.h5ad", "--n-bins", "4", "--metrics", "w1", "--json"]
+    rows = printed(capsys, "evaluate", *argv)["table"]
+    assert len(rows) == 3
+    assert main([*fit, "--time-key", "hour"]) == 2
+    assert "obs has no column 'hour'; it has day, kind, minute" in capsys.readouterr().err
+    assert main(fit) == 2
+    assert "--n-bins needs --time-key" in capsys.readouterr().err
+
+
 def test_compare_prints_the_table_of_python(folder, capsys):
     argv = ["compare", "cells.h5ad", "--methods", QUICK, "--time-key", "day", "--seed", "2"]
     scores = ["--metrics", "w1", "--baselines", "still", "ot", *STEPS]
@@ -221,7 +251,7 @@ def test_flags_that_are_read_from_the_source_are_those_of_the_parser(name):
     of_fit = commands.choices["fit"]
     options = [option for option in of_fit.options() if option.startswith("--")]
     known = names_for_fit(name)
-    everywhere = {"method", "out", "help", "traceback"}
+    everywhere = {"n_bins", "json", "method", "out", "help", "traceback"}
     # What the parser takes is never called a typo.
     assert unknown_flag(options, known | everywhere) is None
     # And what the source says is a flag, unless no text can give it.

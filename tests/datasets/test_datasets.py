@@ -290,6 +290,21 @@ def test_cite_hspc_stacks_the_days_in_order(cite_folder, monkeypatch):
     assert adata.uns["source"]["licence"].startswith("MIT")
 
 
+def test_cite_hspc_has_two_sizes_and_refuses_others_by_name(tmp_path, monkeypatch):
+    (tmp_path / "cite_hspc").mkdir()
+    for day in (2, 3, 4, 7):
+        x = np.full((2, 100), day, np.float32)
+        np.save(tmp_path / "cite_hspc" / f"full_cite_pcas_100_day_{day}.npy", x)
+    monkeypatch.setenv(files.DATA_FOLDER, str(tmp_path))
+    # The published file has another hash than this one.
+    with pytest.raises(
+        ValueError, match="full_cite_pcas_100_day_2.npy of data set 'cite_hspc' has"
+    ):
+        datasets.cite_hspc(100)
+    with pytest.raises(ValueError, match="n_components must be 50 or 100.*found 30"):
+        datasets.cite_hspc(30)
+
+
 def test_embryoid_body_keeps_velocity_and_bin_with_their_cell(tmp_path, monkeypatch):
     (tmp_path / "embryoid_body").mkdir()
     rows = np.random.default_rng(0).permutation(20)
@@ -475,6 +490,14 @@ def test_published_files_have_the_listed_size(name):
 )
 def test_published_files_have_the_known_cells_per_time(name, key, cells):
     assert getattr(datasets, name)().obs[key].value_counts().to_dict() == cells
+
+
+@real
+def test_the_first_of_a_hundred_components_are_those_of_fifty():
+    hundred = datasets.cite_hspc(100).X
+    fifty = datasets.cite_hspc(50).X
+    assert hundred.shape == (29394, 100)
+    assert np.corrcoef(hundred[:, 4], fifty[:, 4])[0, 1] > 0.9999
 
 
 @real

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dyninfer.cli.arguments import add_data, add_keys, add_runs, given, given_keys, positive
-from dyninfer.cli.inputs import check_folder, executor_of, read_data, read_methods
+from dyninfer.cli.inputs import check_folder, executor_of, read_cells, read_methods
 from dyninfer.cli.output import add_json, print_json, print_table
 from dyninfer.learning.files import write_file
 
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
         # Names of paths may be numbers too: they stay text.
         hold_out = arguments.hold_out
         options["hold_out"] = hold_out if is_of_paths else [float(time) for time in hold_out]
-    data = read_data(arguments.data)
+    data = read_cells(arguments)
 
     from dyninfer.tools import compare, recommend
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dyninfer.cli.arguments import add_data, add_model, add_seed, positive
-from dyninfer.cli.inputs import check_folder, load_model, read_data
+from dyninfer.cli.inputs import check_folder, load_model, read_cells
 from dyninfer.cli.output import add_json, print_json, print_table
 from dyninfer.learning.files import write_file
 
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
     check_folder(arguments.out)
     check_folder(arguments.report)
     model = load_model(arguments.model, arguments.method)
-    data = read_data(arguments.data)
+    data = read_cells(arguments, model)
     options = {"seed": arguments.seed}
     # Python knows the default; None would mean all cells.
     if arguments.max_samples is not None:

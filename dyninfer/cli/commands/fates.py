@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dyninfer.cli.arguments import add_data, add_model, add_seed, given, positive
-from dyninfer.cli.inputs import check_folder, load_model, read_data
+from dyninfer.cli.inputs import check_folder, load_model, read_cells
 from dyninfer.cli.output import add_json, print_json, print_table
 from dyninfer.learning.files import write_file
 
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
     check_folder(arguments.out)
     check_folder(arguments.table)
     model = load_model(arguments.model, arguments.method)
-    data = read_data(arguments.data)
+    data = read_cells(arguments, model)
     names = ("label_key", "at", "states", "n_draws", "noise", "n_neighbors", "mix")
     options: dict[str, Any] = given(arguments, names)
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dyninfer.cli.arguments import add_data, by_prefix
-from dyninfer.cli.inputs import check_folder, find_method, read_data
+from dyninfer.cli.inputs import check_folder, find_method, read_cells
+from dyninfer.cli.output import add_json, print_json
 from dyninfer.cli.spelling import names_for_fit, option_text, unknown_flag
 
 SUMMARY = "fit a method to data and save the model"
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
         metavar="FILE",
         help="model file (default: model.safetensors)",
     )
+    add_json(parser)
     parser.usage = (
         "dyninfer fit DATA [--method NAME|FILE.py:CLASS] [--out FILE] [flags of the method]"
     )
@@ -51,7 +53,7 @@ def _check_spelling(parser: argparse.ArgumentParser, argv: Sequence[str]) -> Non
     names = names_for_fit(option_text(argv, "--method") or METHOD)
     if names is None:
         return
-    everywhere = {"data", "method", "out", "help", "traceback", "version"}
+    everywhere = {"data", "n_bins", "method", "out", "json", "help", "traceback", "version"}
     message = unknown_flag(argv, names | everywhere)
     if message is not None:
         parser.error(message)
@@ -78,7 +80,7 @@ def _add_method(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
         names = [flag.name for flag in data]
         training = flags.of_fields(Training, skip=names)
         groups.append(("training", "training.", training))
-    reserved = {"data", "method", "out"}
+    reserved = {"data", "n_bins", "method", "out", "json"}
     for title, prefix, group in groups:
         flags.add(parser.add_argument_group(title), group, prefix, reserved)
         reserved |= {flag.name for flag in group}
@@ -96,7 +98,7 @@ def run(arguments: argparse.Namespace) -> None:
     if training:
         settings["training"] = compose(Training, training)
     model = compose(find_method(arguments.method), settings)
-    data = read_data(arguments.data)
+    data = read_cells(arguments)
     options = by_prefix(arguments, "fit.")
     model.fit(data, **options)
     model.save(arguments.out)
@@ -104,7 +106,17 @@ def run(arguments: argparse.Namespace) -> None:
     n_steps = 0
     if len(model.history_):
         n_steps = int(model.history_["step"].max())
-    print(f"{model}\n{model.status_} after {counted(n_steps, 'step')}; written to {arguments.out}")
+    if arguments.json:
+        content = {
+            "model": " ".join(repr(model).split()),
+            "status": model.status_,
+            "steps": n_steps,
+            "written": str(arguments.out),
+        }
+        print_json(content)
+    else:
+        steps = counted(n_steps, "step")
+        print(f"{model}\n{model.status_} after {steps}; written to {arguments.out}")
     if model.status_ == "interrupted":
         # The model so far is safe; the shell must know that it is not the whole.
         raise KeyboardInterrupt

@@ -9,7 +9,7 @@ from typing import Any
 
 from dyninfer.cli.arguments import add_data, add_model, add_seed
 from dyninfer.cli.commands.evaluate import write_page
-from dyninfer.cli.inputs import check_folder, load_model, read_data
+from dyninfer.cli.inputs import check_folder, load_model, read_cells
 
 SUMMARY = "write one page that says what was learned, and whether to believe it"
 EXAMPLES = ["dyninfer report model.safetensors cells.h5ad --time-unit d --out report.html"]
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     check_folder(arguments.out)
     model = load_model(arguments.model, arguments.method)
-    data = read_data(arguments.data)
+    data = read_cells(arguments, model)
     options: dict[str, Any] = {"seed": arguments.seed}
     # Methods of paths score the last value, held still, by themselves.
     if isinstance(model, SnapshotEstimator):

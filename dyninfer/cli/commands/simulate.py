@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from dyninfer.cli.arguments import add_data, add_model, add_seed, positive, times
-from dyninfer.cli.inputs import check_folder, load_model, read_data
+from dyninfer.cli.inputs import check_folder, load_model, read_cells
+from dyninfer.cli.output import add_json, print_json
 
 SUMMARY = "simulate from the cells at the first time"
 EXAMPLES = [
@@ -59,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
         metavar="FILE",
         help=".h5ad, .zarr or .nc (default: trajectories.h5ad)",
     )
+    add_json(parser)
 
 
 def read_solver(text: str) -> Any:
@@ -94,7 +96,16 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.backward:
         options["backward"] = True
     model = load_model(arguments.model, arguments.method)
-    data = read_data(arguments.data)
+    data = read_cells(arguments, model)
     traj = model.simulate(data, arguments.times, **options)
     traj.save(arguments.out)
-    print(f"{traj}\nwritten to {arguments.out}")
+    if not arguments.json:
+        print(f"{traj}\nwritten to {arguments.out}")
+        return
+    content = {
+        "n_paths": traj.n_paths,
+        "times": traj.times.tolist(),
+        "features": traj.features,
+        "written": str(arguments.out),
+    }
+    print_json(content)

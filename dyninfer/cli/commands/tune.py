@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dyninfer.cli.arguments import add_data, add_keys, add_runs, given, given_keys, positive
-from dyninfer.cli.inputs import check_folder, executor_of, read_data, read_methods
+from dyninfer.cli.inputs import check_folder, executor_of, read_cells, read_methods
 from dyninfer.cli.output import add_json, print_json
 from dyninfer.learning.files import write_file
 
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
     hold_out = _held_out(arguments)
     shared: dict[str, Any] = given(arguments, ("max_steps",))
     shared |= {"seed": arguments.seed, "progress": arguments.progress}
-    data = read_data(arguments.data)
+    data = read_cells(arguments)
 
     from dyninfer.tools import tune
 
