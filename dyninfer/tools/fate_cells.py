@@ -15,6 +15,8 @@ from dyninfer.data.columns import obs_column, time_column
 from dyninfer.data.reading import check_features, source_of
 from dyninfer.data.representation import representation
 from dyninfer.data.times import Clock
+from dyninfer.data.words import counted
+from dyninfer.learning.warn import warn
 from dyninfer.tools.fate_draws import Sources
 
 if TYPE_CHECKING:
@@ -44,10 +46,15 @@ class Cells:
         every_row = np.arange(adata.n_obs)
         times = time_column(adata, time_key)
         clock = Clock.of(times, time_key)
+        states = dense_rows(array, every_row, rep)
+        n_incomplete = int((~np.isfinite(states).all(1)).sum())
+        if n_incomplete:
+            cells = counted(n_incomplete, "cell")
+            warn(f"{cells} with missing values in {rep} are left out: what is asked of them is NaN")
         return cls(
             adata=adata,
             source=source,
-            states=dense_rows(array, every_row, rep),
+            states=states,
             features=features,
             rep=rep,
             clock=clock,

@@ -192,9 +192,7 @@ def labelled_paths(units=PLAIN, order=None):
     labels = run.states.numpy()
     order = range(12) if order is None else order
     times = units.times(0.3 * np.arange(30))
-    # By name, groups of paths are the same in any order.
-    names = [f"gate {k:02d}" for k in order]
-    return di.Paths(times=[times] * 12, states=[labels[k] for k in order], names=names)
+    return di.Paths(times=[times] * 12, states=[labels[k] for k in order])
 
 
 JUMP_MODELS = {

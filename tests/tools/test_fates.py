@@ -283,7 +283,8 @@ def test_missing_values_in_held_out_cells_change_nothing(adata):
     spoilt = adata.copy()
     spoilt.obsm["X_pca"][6:12] = np.nan
     whole = fates(fitted(adata, hold_out=1), adata, "label", baselines=True)
-    table = fates(fitted(spoilt, hold_out=1), spoilt, "label", baselines=True)
+    with pytest.warns(UserWarning, match="6 cells with missing values in X_pca"):
+        table = fates(fitted(spoilt, hold_out=1), spoilt, "label", baselines=True)
     rest = (adata.obs["time"] != 1).to_numpy()
     pd.testing.assert_frame_equal(table[rest], whole[rest])
     assert table[~rest].isna().all(axis=None)
@@ -295,7 +296,8 @@ def test_one_cell_with_missing_values_changes_no_other(adata):
     model = fitted(adata)
     whole = fates(model, adata, "label")
     adata.obsm["X_pca"][2] = np.nan
-    table = fates(model, adata, "label")
+    with pytest.warns(UserWarning, match="1 cell with missing values in X_pca"):
+        table = fates(model, adata, "label")
     assert table.iloc[2].isna().all()
     others = np.arange(adata.n_obs) != 2
     pd.testing.assert_frame_equal(table[others], whole[others])

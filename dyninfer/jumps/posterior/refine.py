@@ -181,8 +181,7 @@ def groups_of(paths: Paths) -> list[np.ndarray]:
     """
     if len(paths) < 2:
         return []
-    # By name: the groups must not depend on the order in which the paths come.
-    order = np.argsort(paths.names.astype(str), kind="stable")
+    order = _content_order(paths)
     # One label alone shows no jump, nor that there was none.
     path = FlatLabels.of(paths).path
     n_labels = np.bincount(path, minlength=len(paths))
@@ -196,6 +195,25 @@ def groups_of(paths: Paths) -> list[np.ndarray]:
         group = usable[first::stride]
         groups.append(group[:size])
     return groups
+
+
+def _content_order(paths: Paths) -> np.ndarray:
+    """Order ``(path,)`` of the paths by what they hold.
+
+    Groups must depend neither on the order in which the paths come, nor on names of paths or
+    numbers of states: a state counts as how common it is.
+    """
+    flat = FlatLabels.of(paths)
+    commonness = flat.counts.argsort().argsort()
+    n_labels = np.bincount(flat.path, minlength=len(paths))
+    ends = n_labels.cumsum()[:-1]
+    labels = np.split(commonness[flat.labels], ends)
+    times = np.split(flat.times, ends)
+
+    def content(number: int) -> tuple[list[int], list[float]]:
+        return labels[number].tolist(), times[number].tolist()
+
+    return np.array(sorted(range(len(paths)), key=content))
 
 
 def pooled_posterior(
