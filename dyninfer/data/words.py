@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dyninfer.learning.settings import brief
-
 # A message has 300 characters: several names, or one list of them, and a sentence around it.
 LONGEST_NAME = 40
 LONGEST_LIST = 120
@@ -18,6 +16,9 @@ MANY_DIGITS = 1e5
 
 def quoted(name: object) -> str:
     """A name as Python writes it, cut where it is long."""
+    # It brings torch along, for which no misspelt flag of the shell should wait.
+    from dyninfer.learning.settings import brief
+
     return shortened(brief(name), LONGEST_NAME)
 
 
