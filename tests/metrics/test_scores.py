@@ -167,3 +167,20 @@ def test_forecasts_that_diverged_are_left_out_of_means_and_said():
     by_time = forecasts.by_time(1)
     # Zeros, and observations of 1, 3 and 7.
     assert by_time["w1"].item() == pytest.approx(11 / 3)
+
+
+def test_an_idle_forecast_of_states_scores_zero_where_it_is_right_and_two_where_it_is_wrong():
+    forecasts = Forecasts(
+        path=np.array([0, 0, 1, 1]),
+        time=np.arange(4.0),
+        draws=np.array([[0, 1, 1, 2], [0, 0, 1, 2]]),
+        observed=np.array([0, 1, 2, -1]),
+        still=np.array([0, 0, 2, 1]),
+        n_states=3,
+    )
+    table = forecasts.scores()
+    np.testing.assert_array_equal(table["brier_still"], [0.0, 2.0, 0.0, np.nan])
+    # Two draws of the right state; one, whose variance is subtracted; none.
+    assert table["brier"][0] == 0
+    assert table["brier"][2] == 2
+    assert np.isnan(table["brier"][3])
