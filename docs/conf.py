@@ -45,6 +45,8 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say types with their shapes
 napoleon_google_docstring = False
 napoleon_use_rtype = False
+# As fields of the class: as objects of their own they would be there twice, beside what autodoc finds.
+napoleon_use_ivar = True
 python_use_unqualified_type_names = True
 
 html_theme = "furo"
