@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy import ndarray
 
@@ -45,9 +47,42 @@ def pushed_forward(
     -------
     array ``(m, coordinate)``
     """
+    if at is None:
+        at = states
+    shape = (len(at), positions.shape[1])
+    arrows = np.empty(shape)
+    for rows, slope in local_slopes(states, positions, n_neighbors, at):
+        own = velocity[rows]
+        arrows[rows] = np.einsum("nd,ndc->nc", own, slope)
+    return arrows
+
+
+def local_slopes(
+    places: ndarray,
+    values: ndarray,
+    n_neighbors: int | None = None,
+    at: ndarray | None = None,
+) -> Iterator[tuple[slice, ndarray]]:
+    """How much values change from place to place, by regression on the nearest places.
+
+    Parameters
+    ----------
+    places : array ``(n, d)``
+    values : array ``(n, c)``
+    n_neighbors : int, optional
+        Places of a regression; by default 30, or twice their dimension where that is more.
+    at : array ``(m, d)``, optional
+        Where slopes are taken; by default at all places.
+
+    Yields
+    ------
+    rows : slice
+    slope : array ``(row, d, c)``
+        Change of each value along each coordinate.
+    """
     from sklearn.neighbors import NearestNeighbors
 
-    n_cells, n_features = states.shape
+    n_cells, n_features = places.shape
     if n_neighbors is None:
         # Twice as many equations as unknowns.
         n_neighbors = max(FEWEST_NEIGHBORS, 2 * n_features)
@@ -56,19 +91,14 @@ def pushed_forward(
     if n_cells < 3:
         raise ValueError(f"arrows need three cells at least, found {n_cells}")
     k = min(n_neighbors, n_cells)
-    search = NearestNeighbors(n_neighbors=k).fit(states)
+    search = NearestNeighbors(n_neighbors=k).fit(places)
     if at is None:
-        at = states
-    shape = (len(at), positions.shape[1])
-    arrows = np.empty(shape)
+        at = places
     for first in range(0, len(at), ROWS):
         rows = slice(first, first + ROWS)
         near = search.kneighbors(at[rows], return_distance=False)
-        around = states[near]
+        around = places[near]
         around = around - around.mean(1, keepdims=True)
-        seen_at = positions[near]
-        seen_at = seen_at - seen_at.mean(1, keepdims=True)
-        slope = np.linalg.pinv(around, rcond=THINNEST) @ seen_at
-        own = velocity[rows]
-        arrows[rows] = np.einsum("nd,ndc->nc", own, slope)
-    return arrows
+        own_values = values[near]
+        own_values = own_values - own_values.mean(1, keepdims=True)
+        yield rows, np.linalg.pinv(around, rcond=THINNEST) @ own_values

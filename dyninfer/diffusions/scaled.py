@@ -28,7 +28,7 @@ def fields_at(
     chunk : int
         Rows computed at once.
     """
-    device = next(process.parameters()).device
+    device = device_of(process)
     names = ("drift", "growth", "potential")
     parts: dict[str, list[ndarray]] = {}
     with torch.no_grad():
@@ -66,6 +66,12 @@ def _warn_of_overflow(name: str, values: ndarray) -> None:
             f"the {name} is not finite in {n_lost} of {n} states, which lie too far from the data "
             "of the fit for single precision"
         )
+
+
+def device_of(process: Diffusion) -> torch.device:
+    """Where a process computes: where its weights are, or on the CPU where it has none."""
+    weight = next(process.parameters(), None)
+    return torch.device("cpu") if weight is None else weight.device
 
 
 def scaling_of(process: Any) -> Scaling | None:

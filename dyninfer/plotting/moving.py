@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 # Stored times that the tail of a cell is long.
 TAIL = 8
-# What writes a file of each ending; the first comes with matplotlib.
-WRITERS = {".gif": "pillow", ".mp4": "ffmpeg"}
+# What writes a file of each ending, the best first; an MP4 is a tenth of a GIF.
+WRITERS = {".mp4": "ffmpeg", ".gif": "pillow"}
 
 
 def animation(
@@ -61,7 +61,8 @@ def animation(
     ax, show
         As in :func:`~dyninfer.plotting.trajectories`.
     save : path, optional
-        A ``.gif``, or, where ffmpeg is installed, an ``.mp4``.
+        A ``.gif``, or, where ffmpeg is installed, an ``.mp4``. A name without ending gets the one
+        of the best that can be written: ``.mp4``, else ``.gif``.
 
     Returns
     -------
@@ -170,11 +171,20 @@ def _check_file(save: Any) -> Path:
     path = as_path(save)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"folder {str(path.parent)!r} does not exist; make it first")
-    writer = WRITERS.get(path.suffix.lower())
-    if writer is None:
-        raise ValueError(f"save must end in .gif or .mp4, found {brief(path.name)}")
-    if not writers.is_available(writer):
+    is_there = {ending: writers.is_available(name) for ending, name in WRITERS.items()}
+    if not any(is_there.values()):
         raise ValueError(
-            f"an {path.suffix} file needs {writer}, which is not installed; save a .gif"
+            "nothing is installed that writes films: install ffmpeg for .mp4, or pillow for .gif"
+        )
+    if not path.suffix:
+        best = next(ending for ending in WRITERS if is_there[ending])
+        return path.with_suffix(best)
+    ending = path.suffix.lower()
+    if ending not in WRITERS:
+        raise ValueError(f"save must end in .gif or .mp4, found {brief(path.name)}")
+    if not is_there[ending]:
+        other = next(name for name in WRITERS if is_there[name])
+        raise ValueError(
+            f"an {ending} file needs {WRITERS[ending]}, which is not installed; save a {other}"
         )
     return path

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.diffusions import Diffusion, scaling_of
+from dyninfer.diffusions.slopes import exact_trace
 from dyninfer.learning.random import subseed
 from dyninfer.learning.settings import brief, check_count, check_seed
 from dyninfer.learning.surroundings import own_surroundings
@@ -22,7 +23,6 @@ from dyninfer.simulation.solvers.tsit5 import Tsit5
 from dyninfer.simulation.start import chunks, starting_states
 
 _ROWS = 65_536  # rows of one batched backward pass of the exact trace
-_DIRECTIONS = 16  # coordinates differentiated together
 
 
 @own_surroundings()
@@ -230,7 +230,7 @@ def _with_divergence(process: Diffusion, flow: Equation, d: int) -> Rates:
         elif flow.own_drift:
             divergence = process.divergence(t, x.detach())
         if divergence is None:
-            divergence = _trace(v, x)
+            divergence = exact_trace(v, x)
         rate = -divergence
         if growth is not None:
             rate = rate + growth.detach()
@@ -239,31 +239,6 @@ def _with_divergence(process: Diffusion, flow: Equation, d: int) -> Rates:
         return velocity, rate
 
     return rates
-
-
-def _trace(v: Tensor, x: Tensor) -> Tensor:
-    """Sum of ``∂v_i/∂x_i`` ``(n,)``, a few coordinates at a time in one batched backward pass."""
-    n, d = x.shape
-    total = x.new_zeros(n, dtype=torch.float64)
-    if not v.requires_grad:
-        return total
-    for first in range(0, d, _DIRECTIONS):
-        last = min(first + _DIRECTIONS, d)
-        columns = torch.arange(first, last, device=x.device)
-        one_hot = torch.nn.functional.one_hot(columns, d)
-        unit_vectors = one_hot.to(v)
-        # One for every point: (direction, n, d).
-        basis = unit_vectors[:, None].expand(-1, n, -1)
-        (slopes,) = torch.autograd.grad(
-            v, x, basis, retain_graph=True, is_grads_batched=True, allow_unused=True
-        )
-        if slopes is None:
-            return total
-        # Of the slopes of a coordinate, the one along itself.
-        own_columns = columns[:, None, None].expand(-1, n, 1)
-        own = slopes.gather(2, own_columns).squeeze(2)
-        total += own.double().sum(0)
-    return total
 
 
 def _hutchinson(v: Tensor, x: Tensor, signs: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dyninfer.jumps.dwell import fit_dwell_times
 from dyninfer.tools.baseline import remove_baseline
 from dyninfer.tools.compare import compare
+from dyninfer.tools.divergence import divergence
 from dyninfer.tools.doctor import Examination, doctor
 from dyninfer.tools.drivers import drivers
 from dyninfer.tools.fate_reliability import fate_reliability
@@ -51,6 +52,7 @@ __all__ = [
     "compare",
     "descendants",
     "doctor",
+    "divergence",
     "drivers",
     "fate_reliability",
     "fates",

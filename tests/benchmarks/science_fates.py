@@ -6,6 +6,10 @@ differentiated at day 6 from truth and prediction; "undifferentiated" are those 
 
     DYNINFER_DATA=... python tests/benchmarks/science_fates.py clones --seed 0
     python tests/benchmarks/science_fates.py simulated --seed 0
+    python tests/benchmarks/science_fates.py plans --seed 0
+
+"plans" pulls simulated fates back along plans whose regularisation is that of the noise: the bridge of a Brownian motion of
+variance ``σ² Δt`` is the plan of squared distances with ``ε = 2 σ² Δt``, here times some factors.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from sklearn.decomposition import PCA
 import dyninfer as di
 from dyninfer.learning.random import stream
 from dyninfer.simulators.branching import branch
+from dyninfer.tools import fate_baselines
 
 # Labels with few cells are one: their order is that of the table of results.
 LABELS = ("Monocyte", "Neutrophil", "Baso", "Mast", "Meg", "undiff", "other")
@@ -37,6 +42,8 @@ NOISE = 0.2
 SIGMA = 0.5
 # Of plans, in units of the mean squared distance: what fates without a model are pulled back by.
 REGULARIZATION = 0.1
+# Regularisations, in units of that of the noise.
+FACTORS = (0.25, 0.5, 1.0, 2.0)
 # Simulators, times, and the column that the second one is compared with to tell one fate from the other.
 SIMULATED = {
     "BranchingPopulation": (di.simulators.BranchingPopulation(), [1.0, 2.0, 3.0, 4.0], None),
@@ -48,7 +55,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=("clones", "simulated"), nargs="?", default="simulated")
+    parser.add_argument(
+        "what", choices=("clones", "simulated", "plans"), nargs="?", default="simulated"
+    )
     parser.add_argument("--steps", type=int, help="training steps at most")
     parser.add_argument("--draws", type=int, default=50)
     parser.add_argument("--cells", type=int, default=1000, help="simulated founders a snapshot")
@@ -240,9 +249,43 @@ def score_simulated(options: argparse.Namespace) -> pd.DataFrame:
     return pd.DataFrame(rows).drop_duplicates(["cells", "prediction"])
 
 
+def mean_cost(x: np.ndarray, y: np.ndarray) -> float:
+    """Mean squared distance, which plans have as their unit."""
+    distance = x.mean(0) - y.mean(0)
+    return float((distance**2).sum() + x.var(0).sum() + y.var(0).sum())
+
+
+def score_plans(options: argparse.Namespace) -> pd.DataFrame:
+    """Mean squared error of fates pulled back along plans, by their regularisation."""
+    rows = []
+    regularization = fate_baselines.REGULARIZATION
+    for name, (simulator, times, other) in SIMULATED.items():
+        adata = simulated_cells(options, name)
+        states = np.asarray(adata.X)
+        samples = [states[(adata.obs["time"] == time).to_numpy()] for time in times]
+        sources = samples[0][: options.sources]
+        span = times[-1] - times[0]
+        truth = true_fates(simulator, sources, span, other, options.clones, options.seed)
+        for factor in FACTORS:
+            onward = np.stack([1 - is_upper(samples[-1], other), is_upper(samples[-1], other)], 1)
+            for k in reversed(range(len(times) - 1)):
+                epsilon = 2 * factor * simulator.sigma**2 * (times[k + 1] - times[k])
+                relative = epsilon / mean_cost(samples[k], samples[k + 1])
+                fate_baselines.REGULARIZATION = relative
+                pair = (samples[k], samples[k + 1])
+                onward = fate_baselines._carried(*pair, onward, True, options.seed)
+            fate_baselines.REGULARIZATION = regularization
+            shares = onward[: len(sources), 1] / onward[: len(sources)].sum(1)
+            mse = ((shares - truth) ** 2).mean()
+            rows.append({"cells": name, "factor": factor, "mse": mse})
+            print(rows[-1], flush=True)
+    return pd.DataFrame(rows)
+
+
 def main(arguments: list[str] | None = None) -> pd.DataFrame:
     options = parse(arguments)
-    table = score_clones(options) if options.what == "clones" else score_simulated(options)
+    scores = {"clones": score_clones, "simulated": score_simulated, "plans": score_plans}
+    table = scores[options.what](options)
     print(table.round(4).to_string(index=False))
     return table
 

@@ -285,6 +285,33 @@ def test_an_animation_has_a_frame_for_every_time_with_the_cells_of_that_time(tmp
         di.pl.animation(data, traj, save=tmp_path / "a.png")
 
 
+def test_a_film_without_ending_is_the_best_that_can_be_written(tmp_path, monkeypatch):
+    from matplotlib.animation import FuncAnimation, writers
+
+    data = di.Snapshots(times=[0, 1], samples=[np.zeros((3, 2)), np.ones((3, 2))])
+    states = torch.zeros(2, 2, 2)
+    traj = di.Trajectories(states=states, times=[0.0, 1.0], features=["x0", "x1"])
+    there, saved = {"ffmpeg", "pillow"}, []
+    monkeypatch.setattr(writers, "is_available", lambda name: name in there)
+
+    def save(self, path, writer, **options):
+        saved.append((path.name, writer))
+
+    monkeypatch.setattr(FuncAnimation, "save", save)
+    # Drawn once, as matplotlib warns of films that nobody has seen.
+    films = [di.pl.animation(data, traj, save=tmp_path / "film")]
+    there.remove("ffmpeg")
+    films.append(di.pl.animation(data, traj, save=tmp_path / "film"))
+    assert saved == [("film.mp4", "ffmpeg"), ("film.gif", "pillow")]
+    with pytest.raises(ValueError, match="mp4 file needs ffmpeg, which is not .* save a .gif"):
+        di.pl.animation(data, traj, save=tmp_path / "film.mp4")
+    there.clear()
+    with pytest.raises(ValueError, match="install ffmpeg for .mp4, or pillow for .gif"):
+        di.pl.animation(data, traj, save=tmp_path / "film.gif")
+    for film in films:
+        film._draw_was_started = True
+
+
 def test_edges_lie_between_times_and_half_a_step_beyond():
     np.testing.assert_allclose(edges(np.array([0.0, 1, 3])), [-0.5, 0.5, 2, 4])
     np.testing.assert_allclose(edges(np.array([2.0])), [1.5, 2.5])
