@@ -18,6 +18,7 @@ from dyninfer.diffusions.regression import Polynomials as Polynomials
 from dyninfer.estimators import Estimator as Estimator
 from dyninfer.estimators import load as load
 from dyninfer.estimators.action_matching import ActionMatching as ActionMatching
+from dyninfer.estimators.drift_families import DriftFamilies as DriftFamilies
 from dyninfer.estimators.fractional_sde import FractionalSDE as FractionalSDE
 from dyninfer.estimators.kramers_moyal import KramersMoyal as KramersMoyal
 from dyninfer.estimators.lagrangian_flow import (

@@ -78,6 +78,7 @@ def test_worked_example_carries_one_gaussian_into_another(straight_flow):
         "docs/guide/own-network.md",
         "docs/methods/markov_jump.md",
         "docs/methods/kramers_moyal.md",
+        "docs/methods/drift_families.md",
     ],
 )
 def test_example_runs(page, quick):

@@ -13,6 +13,7 @@ from dyninfer.testing import check_estimator, checks_of, example_data, example_p
 OUTSIDE = (StraightFlow, IncrementRegression, LatentODE)  # registered by the import of their files
 # Its own defaults take seconds a fit.
 QUICK = {"FractionalSDE": {"noise": FractionalNoise(n_nodes=2, hurst=0.5)}}
+QUICK |= {"DriftFamilies": {"max_families": 2}}
 QUICK |= {"StraightFlow": {"width": 16}, "LatentODE": {"latent_dim": 3, "width": 8}}
 MODELS = [cls(**QUICK.get(name, {})) for name, cls in registry().items()] + [
     registry()["ActionMatching"](sigma=0.5, width=16, depth=2),
