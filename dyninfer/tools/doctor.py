@@ -209,11 +209,7 @@ def _kinds(adata: AnnData) -> dict[str, list[str]]:
 def _contents(adata: AnnData) -> dict[str, str]:
     cells = counted(adata.n_obs, "cell")
     genes = counted(adata.n_vars, "gene")
-    sizes = []
-    for name, array in adata.obsm.items():
-        # Awkward arrays have rows of any length, and no shape.
-        shape = getattr(array, "shape", None)
-        sizes.append(name if shape is None else f"{name} ({shape[1]})")
+    sizes = [_sized(adata, name) for name in adata.obsm]
     return {
         "size": f"{cells}, {genes}",
         "like times": listed(columns_like_times(adata)),
@@ -221,6 +217,16 @@ def _contents(adata: AnnData) -> dict[str, str]:
         "obsm": ", ".join(sizes) or "none",
         "layers": listed(adata.layers),
     }
+
+
+def _sized(adata: AnnData, name: str) -> str:
+    """Name of a representation and how many features it has."""
+    try:
+        n_features = adata.obsm[name].shape[1]
+    except AttributeError:
+        # Awkward arrays have no shape; of a view, a table with two columns of one name has none.
+        return name
+    return f"{name} ({n_features})"
 
 
 def _uses(

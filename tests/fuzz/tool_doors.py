@@ -48,6 +48,8 @@ def _tools() -> dict[str, Door]:
     growth = {"0": ("genes()", values.cells)} | options(
         "organism proliferation apoptosis layer gene_key days_per_unit"
     )
+    examined = {"0": ("adata()", values.cells), "time_key": (None, values.key)}
+    examined |= {"use_rep": (None, values.representation)} | KEYS
     model = "read_by_keys('ActionMatching')"
     lineage = {
         "0": (model, values.scalar),
@@ -58,6 +60,7 @@ def _tools() -> dict[str, Door]:
     return {
         "tools.compare": Door("di.tl.compare({a})", {"a": compared}),
         "tools.compare paths": Door("di.tl.compare(estimators=[], {a})", {"a": of_paths}),
+        "tools.doctor": Door("str(di.tl.doctor({a}))", {"a": examined}),
         "tools.tune": Door("di.tl.tune({a}).table", {"a": tuned}),
         "tools.tune paths": Door("di.tl.tune({a}).table", {"a": tuned_paths}),
         "tools.descendants": Door("di.tl.descendants({a})", {"a": lineage}),

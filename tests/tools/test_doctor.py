@@ -106,6 +106,13 @@ def test_the_command_prints_the_text(tmp_path, capsys):
     assert capsys.readouterr().out.strip() == str(di.tl.doctor(adata)).strip()
 
 
+def test_a_view_whose_table_of_features_repeats_a_column_is_examined():
+    adata = cells()
+    table = np.zeros((len(adata), 2))
+    adata.obsm["table"] = pd.DataFrame(table, index=adata.obs_names, columns=["a", "a"])
+    assert "table" in di.tl.doctor(adata[:60]).contents["obsm"]
+
+
 def test_other_data_than_an_anndata_are_refused():
     with pytest.raises(TypeError, match="AnnData"):
         di.tl.doctor(np.zeros((3, 2)))

@@ -76,7 +76,7 @@ def warn_of_residuals(model: Model, paths: Paths) -> None:
         warn(
             f"the noise of the signal is correlated from one observation to the next "
             f"({correlation:.2f}), which makes rates wrong: the signal was filtered, or has "
-            "more levels than states; take every so manyth observation, or give one more state",
+            "more levels than states; take every tenth observation, or give one more state",
             UserWarning,
         )
 
