@@ -57,6 +57,7 @@ from dyninfer.jumps.settings import Only as Only
 from dyninfer.jumps.settings import Reversible as Reversible
 from dyninfer.learning.training import Training as Training
 from dyninfer.simulation import log_density as log_density
+from dyninfer.simulation import log_density_with_noise as log_density_with_noise
 from dyninfer.simulation import simulate as simulate
 from dyninfer.simulation import solvers as solvers
 from dyninfer.transport.couplings import ConeCoupling as ConeCoupling

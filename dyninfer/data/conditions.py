@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -68,11 +69,14 @@ class ConditionCode:
         Known parts; empty where conditions are numbers.
     centre, spread : float
         Mean and standard deviation of the distinct numbers.
+    labels : tuple of str
+        Labels in the data, where they are no numbers; empty in old files.
     """
 
     parts: tuple[str, ...] = ()
     centre: float = 0.0
     spread: float = 1.0
+    labels: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, labels: Iterable[Any]) -> ConditionCode:
@@ -93,18 +97,35 @@ class ConditionCode:
         parts: set[str] = set()
         for label in distinct:
             parts.update(str(label).split("+"))
-        return cls(parts=tuple(sorted(parts)))
+        labels = tuple(map(str, distinct.tolist()))
+        return cls(parts=tuple(sorted(parts)), labels=labels)
 
     @classmethod
     def from_plain(cls, saved: dict[str, Any]) -> ConditionCode:
         """Undo ``dataclasses.asdict`` after JSON, which knows lists only."""
         parts = tuple(saved["parts"])
-        return cls(**{**saved, "parts": parts})
+        labels = tuple(saved.get("labels", ()))
+        return cls(**{**saved, "parts": parts, "labels": labels})
 
     @property
     def size(self) -> int:
         """Length of the vectors."""
         return len(self.parts) or 1
+
+    def is_new(self, label: Any) -> bool:
+        """Whether a label is a combination of known parts that was not in the data."""
+        own = set(str(label).split("+"))
+        return bool(self.labels) and all(own != set(one.split("+")) for one in self.labels)
+
+    def strangers(self, label: Any) -> list[tuple[str, str]]:
+        """Pairs of the parts of a label that no label in the data has together."""
+        together = [set(one.split("+")) for one in self.labels]
+        own = sorted(set(str(label).split("+")))
+        pairs = []
+        for pair in combinations(own, 2):
+            if not any(known.issuperset(pair) for known in together):
+                pairs.append(pair)
+        return pairs
 
     def encode(self, labels: Iterable[Any]) -> ndarray:
         """Vectors ``(n, size)``; a ValueError names a label that has none."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from torch import Tensor
 
+from dyninfer.data.conditions import ConditionCode
 from dyninfer.data.times import Clock, spelled
 from dyninfer.data.trajectories import Trajectories
+from dyninfer.data.words import counted, quoted
 from dyninfer.learning.warn import warn
 
 # Below this part of the starting cells, an average is that of a few of them.
@@ -84,6 +87,22 @@ def warn_of_mass(run: Trajectories, fitted: np.ndarray, masses: Sequence[float] 
     right = np.exp(observed[k])
     moment = _spelled_at(run.times, k)
     _warn_of_masses([(moment, ratio, right)])
+
+
+def warn_of_strangers(code: ConditionCode, condition: Any) -> None:
+    """Warn where growth is asked for under a combination that was not in the data."""
+    if not code.is_new(condition):
+        return
+    pairs = code.strangers(condition)
+    names = [f"{first} with {second}" for first, second in pairs]
+    lacking = "its parts were, with others"
+    if pairs:
+        lacking = f"{counted(len(pairs), 'pair')} of its parts never met ({_first(names)})"
+    warn(
+        f"condition {quoted(str(condition))} was not in the data: {lacking}; growth and motion "
+        "trade against each other there, so neither is to be trusted without measured neighbours; "
+        "a fit without growth adds effects more safely"
+    )
 
 
 def warn_of_scores(table: pd.DataFrame, metrics: Iterable[str]) -> None:

@@ -17,6 +17,7 @@ from dyninfer.data.trajectories import Trajectories
 from dyninfer.data.trajectories.join import join_runs
 from dyninfer.data.words import listed
 from dyninfer.diffusions.scaled import fields_at
+from dyninfer.estimators.cautions import warn_of_strangers
 from dyninfer.estimators.snapshots import SnapshotEstimator
 from dyninfer.learning.random import subseed
 from dyninfer.learning.settings import brief
@@ -78,7 +79,11 @@ class ConditionedEstimator(SnapshotEstimator):
         self._check_fitted()
         model = self if condition is None else self._under(condition)
         options |= {"n_paths": n_paths, "seed": seed}
-        return super(ConditionedEstimator, model).simulate(start, times, **options)
+        run = super(ConditionedEstimator, model).simulate(start, times, **options)
+        code = self._code()
+        if condition is not None and code is not None and run.log_weights is not None:
+            warn_of_strangers(code, condition)
+        return run
 
     def _run(self, cells: Start, times: np.ndarray, **options: Any) -> Trajectories:
         if not self._has_conditions() or self.process_.inner.condition is not None:

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from dyninfer.diffusions import Diffusion, scaling_of
-from dyninfer.diffusions.slopes import exact_trace
-from dyninfer.learning.random import subseed
 from dyninfer.learning.settings import brief, check_count, check_seed
 from dyninfer.learning.surroundings import own_surroundings
 from dyninfer.learning.warn import warn
-from dyninfer.simulation.equation import Equation, Rate, Rates, probability_flow
+from dyninfer.simulation.divergence import random_signs, with_divergence
+from dyninfer.simulation.equation import Equation, Noise, probability_flow
 from dyninfer.simulation.grid import check_times
-from dyninfer.simulation.noise import PathNoise
+from dyninfer.simulation.noisy_density import N_PATHS, BackwardPaths, NoisyDensity, noisy_density
 from dyninfer.simulation.scale import Scale
+from dyninfer.simulation.solvers.solver import Solver
 from dyninfer.simulation.solvers.task import Task
 from dyninfer.simulation.solvers.tsit5 import Tsit5
 from dyninfer.simulation.start import chunks, starting_states
@@ -38,7 +38,7 @@ def log_density(
     chunk_size: int | None = None,
     solver: Tsit5 | None = None,
 ) -> Tensor:
-    """Log-density at ``times[1]`` of a population that had ``base_log_density`` at ``times[0]``.
+    """Log-density at ``times[1]`` of a flow that had ``base_log_density`` at ``times[0]``.
 
     Along the deterministic flow ``dx/dt = v`` that shares the marginals of the process,
     ``d log ρ / dt = growth − ∇·v`` (Chen et al., 2018, Theorem 1; with growth the density is that
@@ -47,7 +47,8 @@ def log_density(
     Parameters
     ----------
     process : Diffusion
-        With noise it needs a score: ``v = drift − ½ diffusion² score``.
+        With noise it needs a score: ``v = drift − ½ diffusion² score``. Where drift and score are
+        learned, the process with noise has another density: :func:`log_density_with_noise`.
     x : array or Tensor, ``(n, d)``
         Points at ``times[1]``, in the user's units.
     times : (float, float)
@@ -87,28 +88,18 @@ def log_density(
     >>> log_density(spread, torch.zeros(1, 1), (0.0, 1.0), normal)  # log N(0; 0, e²)
     tensor([-1.9189], dtype=torch.float64)
     """
-    _check_arguments(process, base_log_density, trace, n_probes)
-    seed = check_seed(seed)
-    span = check_times(times, backward=False)
-    if len(span) != 2:
-        raise ValueError(
-            f"times must be two numbers, of the base density and of x, but there are {len(span)}"
-        )
     solver = _own_solver(solver)
+    points, span, seed = _points_and_span(process, x, times, base_log_density, trace, seed)
+    check_count(n_probes, "n_probes")
     if chunk_size is not None:
         check_count(chunk_size, "chunk_size")
-    is_fitted = scaling_of(process) is not None
-    start = starting_states(process, x, None, seed, keep_precision=is_fitted)
-    points = start.states.detach()
     d = points.shape[1]
-    # From the points back to the base.
-    span = span.flip(0)
     flow = probability_flow(process, points, span)
     signs = None
     if trace == "hutchinson":
-        signs = _random_signs(points, n_probes, seed)
+        signs = random_signs(points, n_probes, seed)
     with torch.no_grad():
-        rates = _with_divergence(process, flow, d)
+        rates = with_divergence(process, flow, d)
         equation = Equation(
             rates, None, additive=True, grows=True, scaling=flow.scaling, breaks=flow.breaks
         )
@@ -135,6 +126,109 @@ def log_density(
     return result
 
 
+@own_surroundings()
+def log_density_with_noise(
+    process: Diffusion,
+    x: Any,
+    times: Any,
+    base_log_density: Callable[[Tensor], Tensor],
+    noise: Noise,
+    *,
+    n_paths: int = N_PATHS,
+    trace: str = "exact",
+    seed: int = 0,
+    chunk_size: int | None = None,
+    solver: Solver | str | None = None,
+) -> NoisyDensity:
+    r"""Log-density at ``times[1]`` of ``dX = (v + ε s) dt + √(2ε) dW``, by paths back to the base.
+
+    With the true velocity and score every ε has the density of the flow; with learned ones each
+    has its own, and this is the one that ``simulate(..., noise=ε)`` draws from:
+
+    .. math:: \rho(t_1, x) = E\Big[\exp\Big(-\int \nabla\cdot(v + \varepsilon s)(t, Y_t)\,dt\Big)
+        \rho_0(Y_{t_0})\Big]
+
+    over paths that run down from ``x`` (arXiv 2303.08797, section 2.5).
+
+    Parameters
+    ----------
+    process : Diffusion
+        With a score.
+    x : array or Tensor, ``(n, d)``
+        Points at ``times[1]``, in the user's units.
+    times : (float, float)
+        Times of the base density and of the points, increasing.
+    base_log_density : callable, ``(n, d) -> (n,)``
+        Log-density at ``times[0]``.
+    noise : float or callable
+        ε, in squared state units per unit of time; a callable takes the time.
+    n_paths : int
+        Paths from every point, at least 2.
+    trace : {"exact", "hutchinson"}
+        How the divergence is computed. Signs vary between paths, so that with "hutchinson" the
+        density has a bias where the divergence is large; the bound has none.
+    seed : int
+        Seed of the noise and the signs.
+    chunk_size : int, optional
+        Paths followed at once; by default about 65,536 / d.
+    solver : Solver or str, optional
+        By default ``SRA1()``, a hundred steps. Their bias is beside the errors that are given.
+
+    Returns
+    -------
+    NoisyDensity
+        The estimate, a lower bound, and the standard errors of both.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument cannot be used; the message names it and the remedy.
+
+    Warns
+    -----
+    UserWarning
+        Where the density of more than a twentieth of the points has a standard error above half of
+        itself.
+    """
+    points, span, seed = _points_and_span(process, x, times, base_log_density, trace, seed)
+    check_count(n_paths, "n_paths")
+    if n_paths < 2:
+        raise ValueError(f"n_paths must be at least 2, of which errors are found, found {n_paths}")
+    if chunk_size is not None:
+        check_count(chunk_size, "chunk_size")
+    settings = BackwardPaths(
+        noise=noise,
+        n_paths=n_paths,
+        n_probes=int(trace == "hutchinson"),
+        seed=seed,
+        chunk_size=chunk_size or max(64, _ROWS // points.shape[1]),
+        solver=solver,
+    )
+
+    def base(states: Tensor) -> Tensor:
+        values = base_log_density(states)
+        _check_base(values, len(states))
+        return values
+
+    return noisy_density(process, points, span, base, settings)
+
+
+def _points_and_span(
+    process: Any, x: Any, times: Any, base_log_density: Any, trace: str, seed: Any
+) -> tuple[Tensor, Tensor, int]:
+    """Points ``(n, d)``, the times from them back to the base, and the seed, all checked."""
+    _check_arguments(process, base_log_density, trace)
+    seed = check_seed(seed)
+    span = check_times(times, backward=False)
+    if len(span) != 2:
+        raise ValueError(
+            f"times must be two numbers, of the base density and of x, but there are {len(span)}"
+        )
+    is_fitted = scaling_of(process) is not None
+    start = starting_states(process, x, None, seed, keep_precision=is_fitted)
+    return start.states.detach(), span.flip(0), seed
+
+
 def _own_solver(solver: Tsit5 | None) -> Tsit5:
     """The solver as it was given, or one ten times as accurate as that of simulations."""
     if solver is None:
@@ -145,7 +239,7 @@ def _own_solver(solver: Tsit5 | None) -> Tsit5:
     return solver
 
 
-def _check_arguments(process: Any, base_log_density: Any, trace: str, n_probes: int) -> None:
+def _check_arguments(process: Any, base_log_density: Any, trace: str) -> None:
     if not isinstance(trace, str) or trace not in ("exact", "hutchinson"):
         raise ValueError(f"trace must be 'exact' or 'hutchinson', but it is {brief(trace)}")
     if not isinstance(process, Diffusion):
@@ -158,17 +252,6 @@ def _check_arguments(process: Any, base_log_density: Any, trace: str, n_probes: 
             "base_log_density must be a function of points (n, d), but it is "
             f"{brief(base_log_density)}"
         )
-    check_count(n_probes, "n_probes")
-
-
-def _random_signs(points: Tensor, n_probes: int, seed: int) -> Tensor:
-    """Signs ``(n, n_probes · d)``; those of a point depend on its number and the seed alone."""
-    width = n_probes * points.shape[1]
-    own_seed = subseed(seed, "signs")
-    noise = PathNoise(own_seed, 1, width, like=points)
-    # Of a single step.
-    (normals,) = noise.segment(range(len(points)), 0)
-    return normals.sign()
 
 
 def _follow(
@@ -209,46 +292,3 @@ def _check_base(base: Any, n: int) -> None:
         f"base_log_density must return a tensor (n,), one number per point, but for {n} points it "
         f"returned {value}; sum over the features"
     )
-
-
-def _with_divergence(process: Diffusion, flow: Equation, d: int) -> Rates:
-    """Rates of ``(x, signs)`` whose growth is ``growth − ∇·v``.
-
-    The signs ride along as coordinates that stay, so that each point keeps its own.
-    """
-
-    def rates(t: Tensor, y: Tensor) -> Rate:
-        signs = y[:, d:]
-        with torch.enable_grad():
-            states = y[:, :d]
-            x = states.detach().requires_grad_(True)
-            v, growth = flow.rates(t, x)
-        divergence = None
-        if signs.shape[1] > 0:
-            probes = signs.unflatten(1, (-1, d))
-            divergence = _hutchinson(v, x, probes)
-        elif flow.own_drift:
-            divergence = process.divergence(t, x.detach())
-        if divergence is None:
-            divergence = exact_trace(v, x)
-        rate = -divergence
-        if growth is not None:
-            rate = rate + growth.detach()
-        at_rest = torch.zeros_like(signs)
-        velocity = torch.cat([v.detach(), at_rest], dim=1)
-        return velocity, rate
-
-    return rates
-
-
-def _hutchinson(v: Tensor, x: Tensor, signs: Tensor) -> Tensor:
-    """Mean over random signs ``e`` of ``eᵀ (∂v/∂x) e`` ``(n,)``."""
-    total = x.new_zeros(len(x), dtype=torch.float64)
-    if not v.requires_grad:
-        return total
-    for e in signs.unbind(1):
-        (slopes,) = torch.autograd.grad(v, x, e, retain_graph=True, allow_unused=True)
-        if slopes is None:
-            return total
-        total += (slopes * e).sum(1).double()
-    return total / signs.shape[1]

@@ -3,6 +3,7 @@
 Those of StochasticInterpolant stand in its own file.
 """
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -202,3 +203,29 @@ def test_a_control_without_conditions_is_refused():
         plain = method(width=8).fit(data, max_steps=1, progress=False)
         with pytest.raises(ValueError, match="knows no conditions"):
             plain.simulate(start(3), [0.0, 1.0], condition="a")
+
+
+@pytest.mark.parametrize("method", [di.ActionMatching, di.StochasticInterpolant])
+def test_growth_under_parts_that_never_met_is_warned_of_with_their_number(method):
+    settings = {"growth_penalty": 1.0}
+    if method is di.StochasticInterpolant:
+        settings = {"coupling": "unbalanced"}
+    data = families(LINES, n=30)
+    model = method(width=8, **settings).fit(data, max_steps=2, progress=False)
+    message = (
+        r"condition 'high\+B' was not in the data: 1 pair of its parts never met \(B with high\)"
+    )
+    with pytest.warns(UserWarning, match=message):
+        model.simulate(start(20), [0.0, 1.0], condition="high+B")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="condition .* was not in the data")
+        model.simulate(start(20), [0.0, 1.0], condition="A+high")
+
+
+def test_a_new_combination_is_told_from_parts_in_another_order():
+    code = ConditionCode.of(["a+b", "b+c", "a+c", "d"])
+    assert not code.is_new("b+a")
+    assert code.is_new("a+b+c")
+    assert code.strangers("a+b+c") == []
+    assert code.strangers("d+a+b") == [("a", "d"), ("b", "d")]
+    assert not ConditionCode.of([1.0, 2.0]).is_new("1.5")

@@ -425,6 +425,8 @@ def _solvers() -> dict[str, Door]:
         "times": ("[0, 1]", values.times),
         "base_log_density": ("lambda x: -x.square().sum(1)", values.scalar),
     }
+    noisy_density = density | {"noise": ("0.1", values.scalar), "n_paths": ("4", values.scalar)}
+    noisy_density |= options("trace seed chunk_size") | {"solver": (None, _solver)}
     density |= options("trace n_probes seed chunk_size solver")
     fractional = {"x0": ("cells(0)", values.array), "times": ("[0, 1]", values.times)}
     fractional |= options("n_paths seed chunk_size noise backward resample") | {
@@ -437,6 +439,7 @@ def _solvers() -> dict[str, Door]:
             "di.simulate(fitted('FractionalSDE').process_, {a})", {"a": fractional}
         ),
         "log_density": Door("di.log_density({a})", {"a": density}),
+        "log_density_with_noise": Door("di.log_density_with_noise({a})", {"a": noisy_density}),
         "MarkovJump": Door(
             "di.MarkovJump({a})",
             {

@@ -6,7 +6,8 @@ from torch import nn
 from torch.distributions import MultivariateNormal, Normal
 
 from dyninfer.diffusions import Diffusion
-from dyninfer.simulation import log_density
+from dyninfer.simulation import log_density, log_density_with_noise
+from dyninfer.simulation.solvers import SRA1, Tsit5
 
 MATRIX = torch.tensor([[0.5, 0.2, 0.0], [-0.1, -0.3, 0.4], [0.2, 0.1, 0.1]], dtype=torch.float64)
 
@@ -170,3 +171,94 @@ def test_wrong_arguments_are_named_in_a_sentence(change, message):
     }
     with pytest.raises((ValueError, TypeError), match=message):
         log_density(**arguments)
+
+
+# --- with noise ---
+
+
+def shrinking(rate, stiffness):
+    """Drift ``−rate x``, and a score ``−stiffness x`` that is not that of its density."""
+    return Diffusion(drift=lambda t, x: -rate * x, score=lambda t, x: -stiffness * x)
+
+
+def noisy_closed_form(x, force, noise, t):
+    """Log-density of ``dX = −force X dt + √(2ε) dW`` from a standard normal, and Jensen's bound."""
+    variance = math.exp(-2 * force * t) + noise / force * (1 - math.exp(-2 * force * t))
+    exact = Normal(0.0, variance**0.5).log_prob(x.double()).sum(1)
+    # Back from x to N(e^{ft} x, ε/f (e^{2ft} − 1)), with the divergence −f d all the way.
+    d = x.shape[1]
+    back = math.exp(force * t)
+    spread = noise / force * (back**2 - 1)
+    squares = back**2 * x.double().square().sum(1) + d * spread
+    bound = force * d * t - 0.5 * squares - 0.5 * d * math.log(2 * math.pi)
+    return exact, bound
+
+
+@pytest.mark.parametrize("trace", ["exact", "hutchinson"])
+def test_density_with_noise_is_that_of_the_noisy_process_within_two_standard_errors(trace):
+    noise, t = 0.3, 0.8
+    process = shrinking(0.4, 0.5)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(150, 2, generator=generator)
+    result = log_density_with_noise(
+        process, x, (1.0, 1.0 + t), normal, noise, n_paths=400, trace=trace, solver=SRA1(dt=0.05)
+    )
+    exact, bound = noisy_closed_form(x, 0.4 + noise * 0.5, noise, t)
+    ratio = torch.exp(result.log_density - exact)
+    error = ratio * result.relative_error
+    assert float(((ratio - 1).abs() < 2 * error).double().mean()) > 0.9
+    # Of all points: the mean of densities has no bias.
+    assert abs(float(ratio.mean()) - 1) < 2 * float(error.square().sum().sqrt()) / 150
+    # The flow of the same process is another one, by a tenth of a nat and more.
+    flow = log_density(process, x, (1.0, 1.0 + t), normal)
+    assert float((flow - exact).abs().mean()) > 0.1
+    within = (result.lower_bound - bound).abs() < 2 * result.bound_error
+    assert float(within.double().mean()) > 0.9
+    assert float(result.lower_bound.mean()) < float(exact.mean())
+
+
+def test_the_logarithm_of_few_paths_is_low_by_half_the_squared_error():
+    x = torch.full((20_000, 1), 0.5)
+    process = shrinking(0.4, 0.5)
+    result = log_density_with_noise(
+        process, x, (0.0, 1.0), normal, 0.3, n_paths=8, solver=SRA1(dt=0.1)
+    )
+    exact, _ = noisy_closed_form(x[:1], 0.55, 0.3, 1.0)
+    bias = float(result.log_density.mean() - exact)
+    assert bias == pytest.approx(-0.5 * float(result.relative_error.square().mean()), rel=0.3)
+
+
+def test_a_density_that_few_paths_carry_is_warned_of():
+    with pytest.warns(UserWarning, match="standard error above half of itself"):
+        log_density_with_noise(
+            shrinking(3.0, 0.5),
+            torch.full((20, 3), 1.0),
+            (0.0, 1.0),
+            normal,
+            0.5,
+            n_paths=4,
+            solver=SRA1(dt=0.05),
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"noise": 0.0}, "is the deterministic flow: its density is exact"),
+        ({"n_paths": 1}, "n_paths must be at least 2"),
+        ({"solver": Tsit5()}, "cannot run this process"),
+        ({"process": linear()}, "needs the score"),
+        ({"base_log_density": lambda x: x}, r"must return a tensor \(n,\)"),
+    ],
+)
+def test_wrong_arguments_of_a_density_with_noise_are_named(change, message):
+    arguments = {
+        "process": shrinking(0.4, 0.5),
+        "x": torch.ones(2, 3),
+        "times": (0.0, 1.0),
+        "base_log_density": normal,
+        "noise": 0.1,
+        **change,
+    }
+    with pytest.raises((ValueError, TypeError), match=message):
+        log_density_with_noise(**arguments)

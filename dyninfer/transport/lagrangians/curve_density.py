@@ -62,13 +62,15 @@ class CurveDensity:
             Which of the times are those of snapshots.
         """
         d = len(self.densities[0].mean)
-        widths = torch.tensor([density.log_spread / d for density in self.densities])
+        spreads = torch.tensor([density.log_spread for density in self.densities])
+        widths = spreads / d
         least = 0.0
         starts = ends[:-1]
         for start, end in zip(starts, ends[1:], strict=True):
             mean = 0.5 * (widths[start] + widths[end])
-            narrowest = widths[start : end + 1].min()
-            least = min(least, float(narrowest - mean))
+            between = widths[start : end + 1]
+            fall = between.min() - mean
+            least = min(least, float(fall))
         return math.exp(least)
 
 
@@ -132,7 +134,8 @@ class DensityPotential:
         return self.scaling.user_log_densities(log_density)
 
     def _total(self, energies: Sequence[Tensor], t: Tensor, x: Tensor) -> Tensor:
-        total = torch.stack(list(energies)).sum(0) / self.scaling.energy_unit
+        user_total = torch.stack(list(energies)).sum(0)
+        total = user_total / self.scaling.energy_unit
         if self.beside is not None:
             total = total + self.beside(t, x)
         return total

@@ -61,22 +61,29 @@ class KernelDensity:
         n, d = points.shape
         self.mean = points.mean(0)
         deviation = points - self.mean
-        covariance = deviation.T @ deviation / n
-        mean_variance = covariance.diagonal().mean()
-        least = LEAST_VARIANCE * mean_variance + torch.finfo(points.dtype).tiny
-        covariance.diagonal().add_(least)
+        squares = deviation.T @ deviation
+        covariance = squares / n
+        variances = covariance.diagonal()
+        # Of cells that are all the same, too, there is a density.
+        tiny = torch.finfo(points.dtype).tiny
+        least = LEAST_VARIANCE * variances.mean() + tiny
+        variances.add_(least)
         factor = torch.linalg.cholesky(covariance)
         axes = torch.eye(d).to(factor)
         self.whitening = torch.linalg.solve_triangular(factor, axes, upper=False)
-        h = (4 / (n * (d + 2))) ** (1 / (d + 4))
+        size = n * (d + 2) / 4
+        exponent = -1 / (d + 4)
+        h = size**exponent
         shrinkage = math.sqrt(1 - h**2)
         white = deviation @ self.whitening.T
         centre = shrinkage * white
         widths = np.full(n, h)
         masses = np.full(n, 1 / n)
         self.kernels = Kernels(centre.numpy(force=True), widths, masses)
-        self.log_spread = float(factor.diagonal().log().sum())
-        self.log_norm = d * (math.log(h) + 0.5 * math.log(2 * math.pi))
+        deviations = factor.diagonal()
+        self.log_spread = float(deviations.log().sum())
+        log_height = 0.5 * math.log(2 * math.pi)
+        self.log_norm = d * (math.log(h) + log_height)
 
     def log_density(self, x: Tensor) -> Tensor:
         """``log ρ`` ``(n,)`` at states ``(n, d)``."""
