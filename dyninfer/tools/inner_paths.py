@@ -46,8 +46,6 @@ class InnerPaths:
     """
 
     place: ClassVar[str] = "fold"
-    # Forecasts are draws: one error would refuse every sixth change that does no harm.
-    most_errors: ClassVar[float] = 2.0
 
     scoring: HeldOutPaths
     n_folds: int | None

@@ -49,7 +49,6 @@ class InnerTimes:
     """
 
     place: ClassVar[str] = "time"
-    most_errors: ClassVar[float] = 1.0
 
     data: Snapshots
     n_subsamples: int

@@ -19,6 +19,9 @@ from dyninfer.tools.tasks import Row, Task
 # With fewer folds the least of many scores is mostly luck: there, each change is tried on its own,
 # and only whether it helps is asked.
 ENOUGH_FOLDS = 3
+# Standard errors by which the second score may be worse: one would refuse every sixth change that
+# does no harm.
+CLEARLY_WORSE = 2.0
 
 Changes = Mapping[str, Any]
 
@@ -30,12 +33,9 @@ class InnerScores(Protocol):
     ----------
     place : str
         Column that says what was left out: folds of one place are no evidence about another.
-    most_errors : float
-        Standard errors by which a choice may be worse in the second of the two scores.
     """
 
     place: ClassVar[str]
-    most_errors: ClassVar[float]
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -192,7 +192,7 @@ class Search:
         if second.isna().all():
             return True
         mean = second.mean(skipna=False)
-        return bool(mean <= self.scoring.most_errors * _standard_error(second))
+        return bool(mean <= CLEARLY_WORSE * _standard_error(second))
 
     def _is_close(self, model: Estimator, best: Estimator) -> bool:
         changes = self._changes(best, model).groupby(self.scoring.place)["loss"]
