@@ -38,32 +38,41 @@ class Block(NamedTuple):
         return TransportProblem(cost, self.a, self.b)
 
 
-class _Part(NamedTuple):
-    """Part of one sample: rows and their weights, summing to one."""
+class Cut:
+    """Two weighted samples, cut into random blocks of equal mass.
 
-    rows: ndarray
-    weights: ndarray
+    A block has at most ``size`` samples a side, and a few more on its borders.
+
+    Parameters
+    ----------
+    a, b : arrays ``(n,)``, ``(m,)``
+        Weights of both samples, each summing to one.
+    size : int
+    rng : numpy.random.Generator
+    """
+
+    def __init__(self, a: ndarray, b: ndarray, size: int, rng: Generator):
+        n_samples = max(len(a), len(b))
+        self.n_blocks = n_blocks(n_samples, size)
+        self.left = _Line(a, self.n_blocks, rng)
+        self.right = _Line(b, self.n_blocks, rng)
+
+    def block(self, number: int) -> Block:
+        """One of the blocks, counted from 0."""
+        rows, a = self.left.part(number)
+        columns, b = self.right.part(number)
+        return Block(rows, columns, a, b)
+
+
+def n_blocks(n_samples: int, size: int) -> int:
+    """Number of blocks of a size that so many samples are cut into, on the side with more."""
+    return max(1, math.ceil(n_samples / size))
 
 
 def cut(a: ndarray, b: ndarray, size: int, rng: Generator) -> list[Block]:
-    """Cut two weighted samples into blocks of equal mass.
-
-    A block has at most ``size`` samples a side, and a few more on its borders.
-    """
-    n = max(len(a), len(b))
-    n_blocks = max(1, math.ceil(n / size))
-    left = _equal_parts(a, n_blocks, rng)
-    right = _equal_parts(b, n_blocks, rng)
-    blocks = []
-    for part, other in zip(left, right, strict=True):
-        block = Block(
-            rows=part.rows,
-            columns=other.rows,
-            a=part.weights,
-            b=other.weights,
-        )
-        blocks.append(block)
-    return blocks
+    """All blocks of a :class:`Cut`."""
+    whole = Cut(a, b, size, rng)
+    return [whole.block(number) for number in range(whole.n_blocks)]
 
 
 def warn_if_small(
@@ -121,22 +130,31 @@ def _least_cost(problem: TransportProblem, part: Block | None = None) -> float:
     return best_plan(cost, a, b).cost
 
 
-def _equal_parts(weights: ndarray, n_parts: int, rng: Generator) -> list[_Part]:
-    """Cut a sample into random parts of equal mass.
+class _Line:
+    """Samples in random order on a line, whose stretch from k to k + 1 is part k.
 
     A sample on the border of two parts is in both, so that the parts together have the weights of
     the whole to the last digit.
     """
-    positive = np.flatnonzero(weights > 0)
-    order = rng.permutation(positive)
-    # Samples lie one after another on a line, on which part k owns the stretch from k to k + 1.
-    part_weight = n_parts / weights.sum()
-    length = weights[order] * part_weight
-    end = np.cumsum(length)
-    end[-1] = n_parts
-    begin = np.append(0.0, end[:-1])
-    parts = []
-    for k in range(n_parts):
+
+    def __init__(self, weights: ndarray, n_parts: int, rng: Generator):
+        positive = np.flatnonzero(weights > 0)
+        part_weight = n_parts / weights.sum()
+        self.order = rng.permutation(positive)
+        self.length = weights[self.order] * part_weight
+        self.end = np.cumsum(self.length)
+        self.end[-1] = n_parts
+        self.begin = np.append(0.0, self.end[:-1])
+
+    def part(self, k: int) -> tuple[ndarray, ndarray]:
+        """Rows of part k, and their weights, summing to one."""
+        # One sample more at either side, whose overlap tells whether it is inside.
+        after = np.searchsorted(self.end, k, side="right")
+        before = np.searchsorted(self.begin, k + 1)
+        near = slice(max(after - 1, 0), before + 1)
+        begin = self.begin[near]
+        end = self.end[near]
+        length = self.length[near]
         first_inside = np.maximum(begin, k)
         last_inside = np.minimum(end, k + 1)
         overlap = last_inside - first_inside
@@ -146,9 +164,7 @@ def _equal_parts(weights: ndarray, n_parts: int, rng: Generator) -> list[_Part]:
         is_inside = is_after & is_before
         share = np.where(is_inside, length, overlap)
         # Less is the rounding of the sum, and would be a pair of its own.
-        rows = np.flatnonzero(share > 1e-12)
-        share = share[rows]
-        shares = share / share.sum()
-        part = _Part(order[rows], shares)
-        parts.append(part)
-    return parts
+        is_part = share > 1e-12
+        share = share[is_part]
+        rows = self.order[near][is_part]
+        return rows, share / share.sum()
