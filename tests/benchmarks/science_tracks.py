@@ -43,6 +43,21 @@ def simulate(path: Path) -> None:
     pd.concat(frames).to_csv(path, index=False)
 
 
+def small_tracks(path: Path) -> None:
+    """Two short tracks of each model's name, which slow down halfway: enough to try the script."""
+    rng = np.random.default_rng(SEED)
+    frame = np.arange(40)
+    diffusivity = np.where(frame < 20, 1.0, 0.1)
+    tables = []
+    for model in MODELS:
+        for number in range(2):
+            steps = rng.normal(size=(40, 2)) * np.sqrt(2 * diffusivity)[:, None]
+            x, y = steps.cumsum(0).T
+            own = {"frame": frame, "x": x, "y": y, "alpha": 1.0, "D": diffusivity}
+            tables.append(pd.DataFrame(own).assign(model=model, traj_idx=number))
+    pd.concat(tables).to_csv(path, index=False)
+
+
 def true_segments(track: pd.DataFrame) -> list[tuple[int, int, float, float]]:
     """``(begin, end, alpha, K)`` of every run of one state, in frames from the start."""
     labels = track[["alpha", "D"]].to_numpy()
@@ -151,5 +166,12 @@ def show(model: str, name: str, truths: list, answers: list, seconds: float) -> 
 
 
 if __name__ == "__main__":
-    task, file = sys.argv[1:]
-    {"simulate": simulate, "score": score}[task](Path(file))
+    if sys.argv[1:] == ["--smallest"]:
+        small_tracks(Path("tracks.csv"))
+        score(Path("tracks.csv"))
+    elif len(sys.argv) != 3:
+        # Called with the other experiments, which need no environment of their own.
+        print("Skipped: the tracks are simulated first; the first lines of this file say how.")
+    else:
+        task, file = sys.argv[1:]
+        {"simulate": simulate, "score": score}[task](Path(file))
