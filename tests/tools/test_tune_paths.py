@@ -53,7 +53,11 @@ def test_labels_that_are_never_wrong_are_taken_for_exact():
     assert isinstance(tuned.best.jumps, di.AllJumps)
 
 
-@pytest.mark.parametrize(("hurst", "learned"), [(0.5, 0.5), (0.8, None)])
+# Without memory nothing tells amplitude and index apart for long: 20 CPU-seconds.
+WITHOUT_MEMORY = pytest.param(0.5, 0.5, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("hurst", "learned"), [WITHOUT_MEMORY, (0.8, None)])
 def test_an_index_is_learned_where_increments_remember(hurst, learned):
     times = [0.1 * k for k in range(16)]
     values = FractionalBrownianMotion(hurst).sample(times, 24, n_features=1, seed=2).numpy()
