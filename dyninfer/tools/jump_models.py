@@ -12,11 +12,13 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.time_reading import as_times
+from dyninfer.data.words import listed
 from dyninfer.jumps.posterior.summaries import quantiles
 from dyninfer.jumps.process import MarkovJump
 from dyninfer.jumps.process.checks import as_numbers
 from dyninfer.learning.budget import check_memory
 from dyninfer.learning.settings import brief, check_count, check_level, check_seed, is_number
+from dyninfer.learning.warn import warn
 
 Quantity = Callable[[MarkovJump], Tensor]
 
@@ -57,6 +59,12 @@ class LearnedJumps:
         if not hasattr(model, "sample_processes"):
             raise TypeError(
                 f"model must be a fitted MarkovJumpInference or a MarkovJump, found {brief(model)}"
+            )
+        effects = getattr(model, "covariates", None)
+        if effects is not None and effects.columns:
+            warn(
+                f"the table is of rates where {listed(effects.columns)} is 0, or the first of its "
+                "levels; for others give model.effects_.process(covariates) in place of the model"
             )
         check_draws(n_samples, model.process_.n_states)
         draws = model.sample_processes(n_samples, seed)

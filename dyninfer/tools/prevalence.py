@@ -74,9 +74,9 @@ def prevalence(
     TypeError, ValueError
         If the model has no jump process, no path is observed at a time, or an argument cannot be.
     """
-    jumps = LearnedJumps.of(model, level, n_samples, seed)
     check_word(interpolation, "interpolation", ("start", "midpoint"))
     _check_covariates(model)
+    jumps = LearnedJumps.of(model, level, n_samples, seed)
     records = _Records.of(model, data, jumps.process)
     if times is None:
         times = np.linspace(records.times.min(), records.times.max(), _N_TIMES)

@@ -1,6 +1,7 @@
 """Tables of a jump process: against msm, closed forms, and the intervals of the rates."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from jumps.cases import cav
 
@@ -167,3 +168,19 @@ def test_intervals_of_sojourns_are_those_that_msm_draws():
     # sojourn.msm(ci="normal", B=20000): draws of normal log-rates, as ours.
     expected = [[5.2473668, 6.5346582], [1.3690087, 1.8935798], [1.7902474, 2.8747688]]
     np.testing.assert_allclose(table[["low", "high"]][:3], expected, rtol=0.01)
+
+
+def test_a_table_says_that_it_is_of_rates_where_covariates_are_zero():
+    gate = di.MarkovJump([[-1.0, 1.0], [2.0, -2.0]])
+    run = di.simulate(gate, None, 0.3 * np.arange(8), n_paths=30, seed=0)
+    ages = pd.DataFrame({"age": 40.0 + np.arange(30)})
+    states = list(run.states.numpy())
+    paths = di.Paths(times=[run.times] * 30, states=states, covariates=ages)
+    model = di.MarkovJumpInference(
+        observation=di.ExactLabels(), covariates=di.Covariates("~ age")
+    ).fit(paths, progress=False)
+    with pytest.warns(UserWarning, match="rates where 'age' is 0"):
+        di.tl.sojourn_times(model, n_samples=10)
+    process = model.effects_.process({"age": 50.0})
+    expected = -1 / np.diag(model.generator_at({"age": 50.0}))
+    np.testing.assert_allclose(di.tl.sojourn_times(process)["value"], expected)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy import ndarray
 
+from dyninfer.data.arrays import as_list
 from dyninfer.data.paths import Paths
 from dyninfer.data.paths.checks import is_missing
 from dyninfer.jumps.likelihood.state_names import state_number
@@ -58,7 +59,8 @@ def open_numbers(open_states: Sequence[str], names: Sequence[str]) -> list[int]:
     """Numbers of the open states; some states must be open, and some shut."""
     if isinstance(open_states, str):
         raise TypeError(f"open_states must be a list of names: [{open_states!r}]")
-    numbers = sorted({state_number(name, names) for name in open_states})
+    chosen = as_list(open_states, "open_states", "names of states")
+    numbers = sorted({state_number(name, names) for name in chosen})
     if not 0 < len(numbers) < len(names):
         raise ValueError(
             f"open_states names {len(numbers)} of {len(names)} states; some must be open and "

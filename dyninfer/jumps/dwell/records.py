@@ -19,7 +19,7 @@ from dyninfer.jumps.dwell.idealise import (
     visits_of_labels,
     visits_of_signal,
 )
-from dyninfer.learning.settings import brief
+from dyninfer.learning.settings import brief, is_number
 from dyninfer.learning.warn import warn
 
 
@@ -60,8 +60,7 @@ class DwellTimes:
     last_complete: Any = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.dead_time < np.inf:
-            raise ValueError(f"dead_time must be a time from 0 on, found {brief(self.dead_time)}")
+        _check_dead_time(self.dead_time)
         durations = [np.asarray(record, dtype=np.float64) for record in self.durations]
         if not durations:
             raise ValueError("durations holds no record; give one array of dwell times a record")
@@ -123,11 +122,14 @@ class DwellTimes:
             If the paths are labels or of several features, or no record holds a complete dwell
             time.
         """
+        if not is_number(threshold) or not np.isfinite(threshold):
+            raise ValueError(f"threshold must be a current, found {brief(threshold)}")
         visits = visits_of_signal(paths, threshold, inward)
         return cls._of_visits(visits, dead_time)
 
     @classmethod
     def _of_visits(cls, visits: Sequence[Visits], dead_time: float) -> DwellTimes:
+        _check_dead_time(dead_time)
         parts = [_resolved(part, dead_time) for part in visits]
         records = [record for record, _ in parts]
         is_open = [first for _, first in parts]
@@ -214,6 +216,11 @@ class DwellTimes:
                 f"dead_time={as_text(self.dead_time)}; make the record by DwellTimes.from_labels, "
                 "which joins what is too short"
             )
+
+
+def _check_dead_time(dead_time: Any) -> None:
+    if not is_number(dead_time) or not 0 <= dead_time < np.inf:
+        raise ValueError(f"dead_time must be a time from 0 on, found {brief(dead_time)}")
 
 
 def _resolved(visits: Visits, dead_time: float) -> tuple[ndarray, bool]:

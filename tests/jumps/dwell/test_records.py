@@ -87,3 +87,16 @@ def test_records_without_a_complete_dwell_time_are_left_out_with_a_word():
     with pytest.warns(UserWarning, match="hold no complete dwell time"):
         records = simulate_dwell_times(gate, ["open"], duration=2.0, n=30)
     assert 0 < len(records) < 30
+
+
+def test_arguments_in_the_wrong_place_are_refused_by_name():
+    times = np.arange(6.0)
+    labels = di.Paths(times=[times], states=[np.array([0, 1, 1, 0, 0, 1])], state_names=["s", "o"])
+    with pytest.raises(TypeError, match="open_states must be a list with names of states"):
+        di.DwellTimes.from_labels(labels, 0.1, ["o"])
+    for dead_time in (-1, ["o"], np.nan):
+        with pytest.raises(ValueError, match="dead_time must be a time from 0 on"):
+            di.DwellTimes.from_labels(labels, ["o"], dead_time)
+    current = di.Paths(times=[times], states=[np.array([0.0, 1, 1, 0, 0, 1])[:, None]])
+    with pytest.raises(ValueError, match="threshold must be a current, found 'half'"):
+        di.DwellTimes.from_signal(current, "half")
