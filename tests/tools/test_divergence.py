@@ -1,39 +1,18 @@
 """Divergence and curl of linear fields are those of their matrices, on states and on a plane."""
 
-from dataclasses import dataclass
-from typing import Any
-
 import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from known_process import KnownProcess
 
 import dyninfer as di
 from dyninfer.diffusions import Diffusion
-from dyninfer.estimators import SnapshotEstimator
-from dyninfer.learning.run import Outcome
 from dyninfer.tools import divergence
 
 SPIRAL = np.array([[-0.5, -2.0], [1.0, 0.3]])
 DEEP = np.diag([1.0, -2.0, 0.25, 0.5]) + 0.3 * np.eye(4, k=1)
-
-
-@dataclass(kw_only=True, repr=False, eq=False)
-class Known(SnapshotEstimator):
-    """A process that is a setting: nothing is learned."""
-
-    citation = "none"
-    process: Any = None
-
-    def build(self, data, scaling):
-        return torch.nn.Identity()
-
-    def learn(self, process, data, run):
-        return Outcome(history=pd.DataFrame(), status="finished", process=self.process)
-
-    def check_kinds(self, prefix=""):
-        pass
 
 
 def cells(d, n=120):
@@ -45,7 +24,7 @@ def cells(d, n=120):
 
 
 def fitted(process, adata):
-    return Known(process=process).fit(adata, time_key="time", use_rep="X", progress=False)
+    return KnownProcess(process=process).fit(adata, time_key="time", use_rep="X", progress=False)
 
 
 def linear(matrix):

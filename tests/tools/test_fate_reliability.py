@@ -1,19 +1,15 @@
 """Reliability of fates: calibrated for the true process, and drawn as it is."""
 
-from dataclasses import dataclass
-from typing import Any
-
 import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from known_process import KnownProcess
 
 import dyninfer as di
 from dyninfer.diffusions import Diffusion
-from dyninfer.estimators import SnapshotEstimator
 from dyninfer.learning.random import stream
-from dyninfer.learning.run import Outcome
 from dyninfer.metrics import expected_calibration_error
 from dyninfer.simulators.branching import branch
 
@@ -22,23 +18,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:the simulated mass is far"),
     pytest.mark.filterwarnings("ignore:the effective sample size"),
 ]
-
-
-@dataclass(kw_only=True, repr=False, eq=False)
-class Known(SnapshotEstimator):
-    """A process that is a setting: nothing is learned."""
-
-    citation = "none"
-    process: Any = None
-
-    def build(self, data, scaling):
-        return torch.nn.Identity()
-
-    def learn(self, process, data, run):
-        return Outcome(history=pd.DataFrame(), status="finished", process=self.process)
-
-    def check_kinds(self, prefix=""):
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +45,7 @@ def fates_of(simulator, adata, speed=1.0, **options):
         return speed * simulator.drift(t, x)
 
     process = Diffusion(drift=drift, diffusion=simulator.sigma, growth=simulator.growth)
-    model = Known(process=process).fit(adata, time_key="time", use_rep="X", progress=False)
+    model = KnownProcess(process=process).fit(adata, time_key="time", use_rep="X", progress=False)
     return di.tl.fates(model, adata, "side", n_draws=N_DRAWS, seed=3, **options)
 
 

@@ -1,21 +1,18 @@
 """`fates`: probabilities of the labels of a later time, for every method, that can be saved."""
 
 import warnings
-from dataclasses import dataclass
-from typing import Any
 
 import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from known_process import KnownProcess
 from scipy.stats import norm
 from sklearn.exceptions import NotFittedError
 
 import dyninfer as di
 from dyninfer.diffusions import Diffusion
-from dyninfer.estimators import SnapshotEstimator
-from dyninfer.learning.run import Outcome
 from dyninfer.simulators.branching import branch
 from dyninfer.tools import fates, transition_table
 
@@ -25,23 +22,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:the effective sample size"),
     pytest.mark.filterwarnings("ignore:fewer than 20 samples"),
 ]
-
-
-@dataclass(kw_only=True, repr=False, eq=False)
-class Given(SnapshotEstimator):
-    """A process that is a setting: nothing is learned."""
-
-    citation = "none"
-    process: Any = None
-
-    def build(self, data, scaling):
-        return torch.nn.Identity()
-
-    def learn(self, process, data, run):
-        return Outcome(history=pd.DataFrame(), status="finished", process=self.process)
-
-    def check_kinds(self, prefix=""):
-        pass
 
 
 def still(t, x):
@@ -72,7 +52,7 @@ def line(labels=("left", "right"), n_end=400, n_start=6):
 
 
 def fitted(adata, process=NOISY, **options):
-    return Given(process=process).fit(adata, time_key="time", **options)
+    return KnownProcess(process=process).fit(adata, time_key="time", **options)
 
 
 @pytest.fixture
@@ -150,13 +130,13 @@ def test_what_cannot_be_is_said(adata, options, sentence):
 
 def test_models_that_cannot_answer_say_why(adata):
     with pytest.raises(NotFittedError):
-        fates(Given(process=NOISY), adata, "label")
+        fates(KnownProcess(process=NOISY), adata, "label")
     with pytest.raises(TypeError, match="must be a fitted estimator"):
-        fates(Given, adata, "label")
+        fates(KnownProcess, adata, "label")
     x = adata.obsm["X_pca"]
     snapshots = di.Snapshots(times=[0, 1], samples=[x[:6], x[12:]])
     with pytest.raises(ValueError, match="was not fitted on an AnnData"):
-        fates(Given(process=NOISY).fit(snapshots), adata, "label")
+        fates(KnownProcess(process=NOISY).fit(snapshots), adata, "label")
 
 
 def test_missing_labels_and_unused_categories_are_no_fates(adata):
@@ -354,7 +334,7 @@ def test_fates_of_cells_that_divide_and_die_are_those_of_their_descendants():
     obs.index = obs.index.astype(str)
     obs["label"] = np.where(states[:, 1] > 0, "upper", "lower")
     adata = ad.AnnData(states, obs=obs)
-    model = Given(process=simulator.process()).fit(adata, time_key="time", use_rep="X")
+    model = KnownProcess(process=simulator.process()).fit(adata, time_key="time", use_rep="X")
     # Both truths: of descendants, and of cells that neither divide nor die.
     truths = {}
     for of, rates in (("descendants", simulator.rates), ("lineage", without_growth)):
