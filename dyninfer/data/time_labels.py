@@ -62,7 +62,7 @@ class Reading:
     def within(self, unit: str | None, birth: float | None) -> float:
         """Number in another unit; days after birth become days after conception."""
         if self.unit is None or unit is None:
-            return float(self.number)
+            return _as_float(self.number)
         sizes = SECONDS if unit in SECONDS else MONTHS
         number = self.number
         if birth is not None and self.start == "birth":
@@ -71,7 +71,16 @@ class Reading:
         own_size = sizes[self.unit]
         size = sizes[unit]
         factor = Fraction(own_size, size)
-        return float(number * factor)
+        return _as_float(number * factor)
+
+
+def _as_float(number: Fraction) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        raise ValueError(
+            "labels hold a number that is beyond double precision; it is no time"
+        ) from None
 
 
 def read_times(

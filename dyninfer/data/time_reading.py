@@ -64,6 +64,14 @@ def as_time(time: Any) -> float:
     return float(requested[0])
 
 
+def as_moment(time: Any, name: str) -> float:
+    """One finite time as a number, or a ValueError that names the argument."""
+    moment = as_time(time)
+    if not np.isfinite(moment):
+        raise ValueError(f"{name} must be one finite time, found {brief(time)}")
+    return moment
+
+
 def requested_times(times: Any) -> ndarray:
     """Times ``(q,)`` that a user asks for, at least one."""
     requested = as_times(times)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dyninfer.data.paths import Paths
 from dyninfer.data.paths.observed import past_of
-from dyninfer.data.time_reading import as_time
+from dyninfer.data.time_reading import as_moment
 from dyninfer.estimators.paths import PathEstimator
 from dyninfer.estimators.state_columns import state_columns
 from dyninfer.jumps.covariates import Effects
@@ -105,7 +105,7 @@ class JumpEstimator(PathEstimator):
         self._check_fitted()
         if self.effects_ is None:
             raise ValueError("the model has no covariates; its rates are generator_")
-        moment = -np.inf if time is None else as_time(time)
+        moment = -np.inf if time is None else as_moment(time, "time")
         return self.effects_.generators(covariates, moment).numpy()
 
     @property

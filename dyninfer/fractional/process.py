@@ -91,6 +91,7 @@ class FractionalDiffusion(nn.Module):
             self._own("hurst", hurst)
             self._check_hurst(hurst)
         if callable(diffusion):
+            check_field(diffusion, "diffusion")
             self._amplitude = diffusion
         else:
             self._own("_amplitude", diffusion)

@@ -15,6 +15,7 @@ from dyninfer.fractional.process import FractionalDiffusion
 from dyninfer.fractional.solver import FractionalEuler
 from dyninfer.fractional.stepper import check_explicit
 from dyninfer.simulation.dispatch import Options, run
+from dyninfer.simulation.fields import check_shape, rows_near
 from dyninfer.simulation.runner import run_diffusion, run_equation
 from dyninfer.simulation.solvers import Solver, TorchSDE
 from dyninfer.simulation.solvers.solver import as_solver
@@ -58,7 +59,7 @@ def run_fractional_diffusion(
 
 def _check_features(process: FractionalDiffusion, states: Tensor, time: float) -> None:
     """Raise a ValueError where the drift is not one of states ``(n, d)`` of so many features."""
-    few = states[:2].detach()
+    few = rows_near(states)
     with torch.no_grad():
         drift = process.drift(time, few)
     # A drift of several features takes one as well, and moves it into all of them.
@@ -69,8 +70,11 @@ def _check_features(process: FractionalDiffusion, states: Tensor, time: float) -
         )
     amplitude = process.diffusion(time, few)
     n_features = few.shape[1]
+    if not process.additive:
+        check_shape("diffusion", amplitude, [(), (n_features,), (len(few), 1), few.shape], few)
+        return
     is_number = amplitude.ndim == 0
-    if process.additive and not is_number and amplitude.shape != (n_features,):
+    if not is_number and amplitude.shape != (n_features,):
         raise ValueError(
             f"diffusion has shape {tuple(amplitude.shape)}, and states have "
             f"{counted(n_features, 'feature')}; "

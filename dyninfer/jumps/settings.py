@@ -150,11 +150,11 @@ class Clones(Settings):
 
     def prepare(self, paths: Paths) -> ClonePaths:
         """Paths with their ancestors, for many likelihoods."""
-        return ClonePaths.of(paths, self.ancestor_time)
+        return ClonePaths.of(paths, float(self.ancestor_time))
 
     def starts(self, labels: Paths, n_states: int, scheme: RateScheme) -> Starts:
         """Generators to begin a fit with."""
-        return clone_starts(labels, n_states, scheme, self.ancestor_time)
+        return clone_starts(labels, n_states, scheme, float(self.ancestor_time))
 
 
 __all__ = [

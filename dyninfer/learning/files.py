@@ -64,6 +64,13 @@ def label(path: str | os.PathLike[str]) -> str:
 def check_target(path: str | Path, name: str = "path") -> Path:
     """Where a file is to be written, or a ValueError that says why it cannot be."""
     path = as_path(path, name)
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        # Such as a name too long, or a folder that may not be read.
+        raise ValueError(f"{name} {label(path)} cannot be used: {reason(error)}") from None
     if not path.parent.is_dir():
         raise ValueError(f"the folder {label(path.parent)} does not exist; create it first")
     if path.is_dir():

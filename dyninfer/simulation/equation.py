@@ -13,7 +13,7 @@ from torch import Tensor
 from dyninfer.diffusions import Diffusion, scaling_of
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import brief, is_number
-from dyninfer.simulation.fields import check_fields
+from dyninfer.simulation.fields import check_fields, check_shape
 from dyninfer.simulation.kind import Kind
 
 # Velocity (n, d) and growth (n,), or None where mass is conserved.
@@ -108,7 +108,7 @@ def equation_of(
     """
     t = float(times[0])
     own = _own_equation(process, x, t)
-    _check_noise(noise, times)
+    check_noise(noise, times)
     is_flow = own.amplitude is None
     if noise is None and (is_flow or not backward):
         return own
@@ -194,7 +194,8 @@ def _epsilon(noise: Any, t: Tensor, x: Tensor) -> Tensor:
     return torch.as_tensor(value, dtype=x.dtype, device=x.device)
 
 
-def _check_noise(noise: Any, times: Tensor) -> None:
+def check_noise(noise: Any, times: Tensor) -> None:
+    """Raise an error unless noise is None, a number, or a function of time, and not negative."""
     if noise is None:
         return
     if callable(noise):
@@ -240,6 +241,7 @@ def _check_score(process: Diffusion, x: Tensor, t: float, noise: Noise, own: Equ
             f"{option} needs the score ∇ log ρ of the process, which has none; "
             f"give the process a score, or {remedy}"
         )
+    check_shape("score", score, [tuple(one.shape)], one)
     if not own.additive:
         raise ValueError(
             "noise and backward need a diffusion that does not depend on the state, because the "

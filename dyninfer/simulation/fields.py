@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from dyninfer.diffusions import Diffusion
 _SHAPES = {
     "drift": "(n, d)",
     "growth": "(n,)",
+    "score": "(n, d)",
     "diffusion": "a scalar, (d,), (n, 1) or (n, d)",
 }
 
@@ -38,24 +40,25 @@ def check_fields(process: Diffusion, x: Tensor, t: float) -> tuple[Tensor | None
     TypeError, ValueError
         If a field returns anything but a tensor of the right shape.
     """
-    rows = _rows_near(x)
+    rows = rows_near(x)
     n, d = rows.shape
-    times = torch.full((n,), t).to(x)
+    # In double precision first: single precision refuses times beyond its largest number.
+    times = torch.full((n,), t, dtype=torch.float64).to(x)
     with torch.no_grad():
         drift, growth = process.drift_and_growth(times, rows)
-    _check_shape("drift", drift, [(n, d)], rows)
+    check_shape("drift", drift, [(n, d)], rows)
     if growth is not None:
-        _check_shape("growth", growth, [(n,)], rows)
+        check_shape("growth", growth, [(n,)], rows)
     with torch.enable_grad():
         diffusion = process.diffusion(times, rows.requires_grad_(True))
     if diffusion is None:
         return growth, None
     shapes = [(), (1,), (d,), (n, 1), (n, d)]
-    _check_shape("diffusion", diffusion, shapes, rows)
+    check_shape("diffusion", diffusion, shapes, rows)
     return growth, _is_additive(diffusion, rows)
 
 
-def _rows_near(x: Tensor) -> Tensor:
+def rows_near(x: Tensor) -> Tensor:
     """Some different states close to the first one."""
     first = x[:1].detach()
     n = 2
@@ -78,7 +81,9 @@ def _is_additive(diffusion: Tensor, x: Tensor) -> bool:
     if diffusion.ndim < 2:
         return True
     if diffusion.requires_grad:
-        total = diffusion.sum()
+        # A caller may have turned gradients off, and the state itself has no graph of its own.
+        with torch.enable_grad():
+            total = diffusion.sum()
         (slope,) = torch.autograd.grad(total, x, allow_unused=True)
         if slope is not None:
             return False
@@ -86,7 +91,8 @@ def _is_additive(diffusion: Tensor, x: Tensor) -> bool:
     return bool(is_same.all())
 
 
-def _check_shape(name: str, value: Any, shapes: list[tuple[int, ...]], x: Tensor) -> None:
+def check_shape(name: str, value: Any, shapes: Sequence[tuple[int, ...]], x: Tensor) -> None:
+    """Raise an error unless a field returned a tensor of one of these shapes for states ``x``."""
     if not isinstance(value, Tensor):
         raise TypeError(
             f"{name}(t, x) of the process must return a tensor, but it returned a "

@@ -14,7 +14,7 @@ from dyninfer.diffusions import Diffusion
 from dyninfer.learning.settings import brief
 from dyninfer.learning.warn import warn
 from dyninfer.simulation.divergence import random_signs, with_divergence
-from dyninfer.simulation.equation import Equation, Noise, equation_of
+from dyninfer.simulation.equation import Equation, Noise, check_noise, equation_of
 from dyninfer.simulation.kind import Kind
 from dyninfer.simulation.scale import Scale
 from dyninfer.simulation.solvers.solver import Solver, as_solver
@@ -108,7 +108,8 @@ def noisy_density(
     base_log_density : callable, ``(n, d) -> (n,)``
     settings : BackwardPaths
     """
-    _check_noise(settings.noise)
+    check_noise(settings.noise, span)
+    _check_is_noise(settings.noise)
     d = points.shape[1]
     own = equation_of(process, points, span, settings.noise, backward=False)
     starts = points.repeat_interleave(settings.n_paths, dim=0)
@@ -179,7 +180,7 @@ def _of_states(equation: Equation, d: int) -> Callable[[Tensor, Tensor], Tensor]
     return amplitude
 
 
-def _check_noise(noise: Any) -> None:
+def _check_is_noise(noise: Any) -> None:
     if not callable(noise) and noise == 0:
         raise ValueError(
             f"noise={brief(noise)} is the deterministic flow: its density is exact; use log_density"

@@ -151,13 +151,15 @@ class BranchingNetwork(Simulator):
         noise = torch.randn(n, n_genes, generator=g, dtype=torch.float32)
         # The falling clock and what follows it start high, the rising ones at zero.
         is_high = [name.startswith(("falling", "wandering")) for name in self.genes]
-        mean = torch.tensor(is_high).float()
+        # In double precision, which holds every parameter that is allowed.
+        mean = torch.tensor(is_high).double()
         deviation = self.sigma / 2**0.5
         spread = torch.full_like(mean, deviation)
         spread[-self.n_bystanders :] = self.wandering
         spread[:FALLING] = self.initial_std
         mean[:FALLING] = 0.3
-        return mean + spread * noise
+        cells = mean + spread * noise
+        return cells.float()
 
     def sample(self, t: float, n: int, seed: int = 0) -> Tensor:
         """Cells at time ``t``, ``(n, gene)`` float32."""

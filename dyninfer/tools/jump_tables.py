@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from dyninfer.data.time_reading import as_time
+from dyninfer.data.time_reading import as_moment
 from dyninfer.jumps.process import MarkovJump
 from dyninfer.jumps.process.occupation import occupation, unreached
 from dyninfer.tools.jump_models import LearnedJumps, as_duration, as_durations, pairs_of
@@ -227,7 +227,7 @@ def transition_probabilities(
     """
     jumps = LearnedJumps.of(model, level, n_samples, seed)
     dt = as_duration(dt, "dt")
-    begin = as_time(start_time)
+    begin = as_moment(start_time, "start_time")
     rows = pairs_of(jumps.names, jumps.names, ("source", "target"))
 
     def probabilities(process: MarkovJump) -> Tensor:

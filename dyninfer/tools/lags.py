@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
-from dyninfer.data.time_reading import as_time, as_times
+from dyninfer.data.time_reading import as_moment, as_times
 from dyninfer.jumps.likelihood.frames import Frames
 from dyninfer.jumps.likelihood.state_names import renumbered
 from dyninfer.jumps.posterior.summaries import quantiles
@@ -156,7 +156,7 @@ def chapman_kolmogorov(
         jumps = LearnedJumps.of(model, level, n_samples, seed)
         names = jumps.process.state_names
     counted = _Counted.of(data, names, reversible, level, n_samples, seed)
-    n_steps = counted.frames.steps_of(as_time(lag))
+    n_steps = counted.frames.steps_of(as_moment(lag, "lag"))
     n_multiples = check_count(n_multiples, "n_multiples")
     # Refused before anything is computed where no path is as long as the last multiple.
     counted.frames.steps_of(n_multiples * n_steps * counted.frames.step)

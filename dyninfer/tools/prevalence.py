@@ -13,7 +13,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
-from dyninfer.data.time_reading import as_time, as_times
+from dyninfer.data.time_reading import as_moment, as_times
 from dyninfer.data.times import Clock, spelled
 from dyninfer.jumps.likelihood.state_names import renumbered
 from dyninfer.jumps.process import MarkovJump
@@ -81,7 +81,7 @@ def prevalence(
     if times is None:
         times = np.linspace(records.times.min(), records.times.max(), _N_TIMES)
     requested = np.atleast_1d(as_times(times))
-    end = math.inf if followed_until is None else as_time(followed_until)
+    end = math.inf if followed_until is None else as_moment(followed_until, "followed_until")
     moments = records.moments(requested)
     counts = np.stack([records.counts(t, interpolation == "midpoint", end) for t in moments])
     n_paths = counts.sum(1)

@@ -89,11 +89,7 @@ def recommend(table: pd.DataFrame, *, metric: str | None = None) -> Recommendati
     folds = "fold" if is_of_paths else "time"
     if metric is None:
         metric = _metric_of_paths(table) if is_of_paths else "w1"
-    for column in ("method", folds, "seed", "settings", metric):
-        if not isinstance(column, str) or column not in table:
-            raise ValueError(f"the table has no column {brief(column)}; give what compare returned")
-    if not pd.api.types.is_numeric_dtype(table[metric]):
-        raise TypeError(f"column {brief(metric)} of the table must hold numbers")
+    _check_columns(table, folds, metric)
     index = [folds, "seed"]
     scores = table.pivot_table(index=index, columns="method", values=metric)
     scale = _Scale.of(metric, scores)
@@ -135,6 +131,16 @@ def recommend(table: pd.DataFrame, *, metric: str | None = None) -> Recommendati
         )
     estimator = _model_of(settings, best)
     return Recommendation(best, estimator, tuple(reasons), all(weaker))
+
+
+def _check_columns(table: pd.DataFrame, folds: str, metric: Any) -> None:
+    for column in ("method", folds, "seed", "settings", metric):
+        if not isinstance(column, str) or column not in table:
+            raise ValueError(f"the table has no column {brief(column)}; give what compare returned")
+    if not pd.api.types.is_numeric_dtype(table[metric]):
+        raise TypeError(f"column {brief(metric)} of the table must hold numbers")
+    if not table["method"].map(lambda name: isinstance(name, str)).all():
+        raise TypeError("column 'method' of the table must hold names; give what compare returned")
 
 
 @dataclass(frozen=True)

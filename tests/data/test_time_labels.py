@@ -58,6 +58,7 @@ def test_days_after_birth_are_counted_from_conception_where_birth_is_given():
         (["3m"], None, "times cannot be read from '3m'"),
         (["day-3"], None, "times cannot be read from 'day-3'"),
         (["1,500"], None, "times cannot be read from '1,500'"),
+        ([10**400], None, "labels hold a number that is beyond double precision"),
         (["0-12h"], None, "times cannot be read from '0-12h'"),
         (["1d 12h"], None, "times cannot be read from '1d 12h'"),
         (["sample 3"], None, "times cannot be read from 'sample 3'"),

@@ -14,7 +14,15 @@ import time
 import pytest
 
 from dyninfer.learning import digest, files
-from dyninfer.learning.files import label, read_file, read_folder, reason, write_file, write_folder
+from dyninfer.learning.files import (
+    check_target,
+    label,
+    read_file,
+    read_folder,
+    reason,
+    write_file,
+    write_folder,
+)
 
 OLD, NEW = b"old" * 1000, b"new" * 1000
 
@@ -70,6 +78,11 @@ def test_a_read_only_file_is_left_as_it_is(tmp_path, monkeypatch):
 def test_a_folder_that_is_gone_is_a_sentence(tmp_path):
     with pytest.raises(FileNotFoundError, match="could not be written: No such file"):
         write_file(tmp_path / "gone" / "file", NEW)
+
+
+def test_a_name_that_is_too_long_is_refused_before_anything_is_computed(tmp_path):
+    with pytest.raises(ValueError, match=r"checkpoint '.*x' cannot be used: File name too long"):
+        check_target(tmp_path / ("x" * 500), "checkpoint")
 
 
 def test_permissions_stay_and_a_new_file_gets_those_of_the_mask(tmp_path):

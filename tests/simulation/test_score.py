@@ -100,3 +100,10 @@ def test_flow_without_score_takes_zero_noise():
         simulate(flow, torch.ones(1, 1), [0.0, 1.0], noise=0).states,
         simulate(flow, torch.ones(1, 1), [0.0, 1.0]).states,
     )
+
+
+def test_a_score_of_one_number_a_state_is_refused_though_it_would_broadcast():
+    process = Diffusion(drift=lambda t, x: -x, diffusion=SIGMA, score=lambda t, x: -x[:, 0])
+    x = torch.ones(2, 2)
+    with pytest.raises(ValueError, match=r"score\(t, x\) of the process returned shape \(1,\)"):
+        simulate(process, x, [0, 1], noise=0.1)

@@ -213,6 +213,13 @@ def test_recommendation_in_words_and_as_an_estimator():
     assert "11.7% below b, more than twice the standard error" in text
 
 
+def test_a_table_whose_methods_have_no_names_is_refused():
+    columns = ("method", "time", "seed", "settings", "w1")
+    table = pd.DataFrame([dict.fromkeys(columns, 1)])
+    with pytest.raises(TypeError, match="column 'method' of the table must hold names"):
+        di.tl.recommend(table)
+
+
 def test_recommendation_survives_csv_and_refits(tmp_path):
     data = moving()
     table = run(data, method(width=24))

@@ -143,6 +143,10 @@ def test_tables_scale_with_the_unit_of_time():
         (lambda: di.tl.first_passage(GATE, "shut"), "there are closed, open"),
         (lambda: di.tl.survival(GATE, "open", []), "one or more times"),
         (lambda: di.tl.survival(GATE, "open", [-1.0]), "one or more times"),
+        (
+            lambda: di.tl.transition_probabilities(GATE, 1, start_time=np.nan),
+            "start_time must be one finite time",
+        ),
         (lambda: di.tl.sojourn_times(GATE, level=2), "level must lie between 0 and 1"),
     ],
 )

@@ -130,6 +130,7 @@ def test_what_cannot_be_asked_is_named():
         (lambda: di.tl.implied_timescales(two_paths(), [1.5]), "no multiple of 1"),
         (lambda: di.tl.implied_timescales(two_paths(), [40]), "40 is longer than every path"),
         (lambda: di.tl.implied_timescales(two_paths(), [37]), "no successor 37 later"),
+        (lambda: di.tl.chapman_kolmogorov(two_paths(), None), "lag must be one finite time"),
         (lambda: di.tl.chapman_kolmogorov(two_paths(), 1e308), "longer than every path"),
         (lambda: di.tl.chapman_kolmogorov(two_paths(), 1, n_multiples=2**40), "than every path"),
         (lambda: di.tl.implied_timescales([[0, 1]]), "data must be Paths"),

@@ -135,7 +135,14 @@ def as_names(values: Any, samples: Sequence[ndarray], times: ndarray) -> Any:
     """Names ``(n_k,)`` of every sample."""
     if values is None:
         return None
-    return _columns("names", values, samples, times, lambda value, what: np.asarray(value))
+    return _columns("names", values, samples, times, _as_names)
+
+
+def _as_names(values: Any, name: str) -> ndarray:
+    if hasattr(values, "detach"):
+        # NumPy knows neither every type of number of torch nor its devices.
+        return as_array(values, name)
+    return np.asarray(values)
 
 
 def _shared_columns(columns: list[tuple[str, ...] | None], times: ndarray) -> tuple[str, ...]:

@@ -11,9 +11,9 @@ import torch
 from numpy import ndarray
 from torch import Tensor
 
-from dyninfer.data.arrays import as_list, as_tensor, default_features
+from dyninfer.data.arrays import as_array, as_list, as_tensor, default_features
 from dyninfer.data.words import counted, quoted, texts
-from dyninfer.learning.settings import brief
+from dyninfer.learning.settings import brief, is_whole
 
 Index = int | slice | Sequence[int] | ndarray | Tensor
 
@@ -63,12 +63,26 @@ def check_origin(origin: Any, n_paths: int) -> ndarray:
     """Names ``(path,)`` as text, or numbers of rows as they are; by default the paths' numbers."""
     if origin is None:
         return np.arange(n_paths).astype(str)
-    origin = np.asarray(origin)
+    if hasattr(origin, "detach"):
+        origin = as_array(origin, "origin")
+    elif not isinstance(origin, ndarray):
+        origin = _as_column(as_list(origin, "origin", "one name per path"))
     check_shape("origin", origin, (n_paths,), "(path,)")
     if origin.dtype.kind in "Uiu":
         return origin
     # Of objects one by one: what NumPy makes of a mixed list may be cut short.
     return origin.astype(object).astype(str)
+
+
+def _as_column(entries: list[Any]) -> ndarray:
+    """Whole numbers as such, and anything else as it is."""
+    if all(is_whole(entry) for entry in entries):
+        return np.array(entries)
+    # Filled one by one: NumPy would take entries that are lists for rows of a table.
+    column = np.empty(len(entries), dtype=object)
+    for row, entry in enumerate(entries):
+        column[row] = entry
+    return column
 
 
 def check_shape(name: str, array: Any, expected: Sequence[int], words: str) -> None:

@@ -7,6 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy import ndarray
 
+# So small that positions do not remember each other, as those of a track that is bound to a point.
+_LEAST_EXPONENT = 1e-6
+
 
 class PowerLaw(NamedTuple):
     """``C τ^α + b`` of every row of a mean squared displacement, ``(n,)`` each."""
@@ -71,7 +74,9 @@ def _pair_counts(has_displacement: ndarray) -> ndarray:
 def _covariance(law: PowerLaw, lag: int, n_shifts: int, n_coordinates: int) -> ndarray:
     """Covariance ``(n, k)`` of displacements in one coordinate that begin ``k`` frames apart."""
     shift = np.arange(n_shifts, dtype=float)
-    exponent = law.exponent[:, None]
+    # Short tracks give exponents that no motion has; at zero, powers of a lag of zero have none.
+    possible = np.clip(law.exponent, _LEAST_EXPONENT, 2.0)
+    exponent = possible[:, None]
     ahead = (shift + lag) ** exponent
     behind = np.abs(shift - lag) ** exponent
     bend = ahead + behind - 2 * shift**exponent

@@ -47,7 +47,8 @@ class DensityCurve:
     features: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if not callable(self.sampler):
+        # A class, such as int, can be called as well.
+        if not callable(self.sampler) or isinstance(self.sampler, type):
             raise TypeError(f"sampler must be a function (t, n) -> x, found {brief(self.sampler)}")
         times = as_requested(self.times)
         # NaN is not before any time, and infinity is none.

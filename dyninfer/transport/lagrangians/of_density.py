@@ -63,11 +63,11 @@ class InternalEnergy(DensityEnergy):
 
     def first_variation(self, log_density: Tensor) -> Tensor:
         """``κ (log ρ + 1)``."""
-        return self.strength * (log_density + 1)
+        return float(self.strength) * (log_density + 1)
 
     def energy(self, log_density: Tensor) -> Tensor:
         """``κ log ρ``."""
-        return self.strength * log_density
+        return float(self.strength) * log_density
 
 
 @dataclass(repr=False, eq=False)
@@ -107,4 +107,4 @@ class Congestion(DensityEnergy):
     def energy(self, log_density: Tensor) -> Tensor:
         """``κ ρ^{m−1}``."""
         exponent = self.power - 1
-        return self.strength * torch.exp(exponent * log_density)
+        return float(self.strength) * torch.exp(exponent * log_density)

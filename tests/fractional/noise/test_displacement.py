@@ -116,3 +116,12 @@ def test_error_bars_are_the_spread_over_simulated_tracks(exponent):
     np.testing.assert_allclose(pooled.msd_error[0], of_all, rtol=0.1)
     assert (single.msd_error > 0).all()
     np.testing.assert_allclose(np.median(single.msd_error, axis=0), spread, rtol=0.3)
+
+
+def test_error_bars_of_a_track_that_is_bound_to_a_point():
+    """Positions without memory: fitted exponents scatter about 0, and half of them lie below."""
+    positions = np.random.default_rng(0).normal(size=(4000, 40))
+    found = msd_exponent(positions, 6)
+    assert (found.exponent < 0).mean() > 0.3
+    spread = found.msd.std(0)
+    np.testing.assert_allclose(np.median(found.msd_error, axis=0), spread, rtol=0.3)
