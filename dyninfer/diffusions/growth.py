@@ -109,17 +109,28 @@ class BoundedGrowth(nn.Module):
         middles = 0.5 * (lower + upper)
         return torch.cat([self.nodes[:1], middles, self.nodes[-1:]])
 
+    def log_masses(self) -> Tensor:
+        """Logarithms of the known masses ``(K,)``, relative to the first."""
+        gains = self.known_rate[::2] * self.knots().diff()
+        total = gains.cumsum(0)
+        return torch.cat([torch.zeros_like(total[:1]), total])
+
     def set_total(self, log_mass: Tensor) -> None:
         """Let the total be the known one, where it was ``log_mass`` ``(K,)`` with today's rates.
 
-        Of each interval one number is taken: how the total changes within it is learned.
+        Of each interval one number is taken: how the total changes within it is learned. Where
+        the run began later than the data, ``log_mass`` is that of the last of the times.
         """
+        # Of a run that diverged nothing can be said.
+        if not bool(log_mass.isfinite().all()):
+            return
         gain = log_mass.diff()
-        duration = self.knots().diff()
+        n = len(gain)
+        duration = self.knots().diff()[-n:]
         grown = gain / duration
         grown_rate = grown.repeat_interleave(2).to(self.rate)
-        excess = grown_rate - self.known_rate
-        self.rate -= excess
+        excess = grown_rate - self.known_rate[-2 * n :]
+        self.rate[-2 * n :] -= excess
 
     @torch.no_grad()
     def settle(self, time: Tensor, value: Tensor, weight: Tensor | None = None) -> None:
@@ -156,7 +167,7 @@ class BoundedGrowth(nn.Module):
             part = elapsed / length
             average = _time_average(part, own_value, weight[own])
             both = slice(2 * k, 2 * k + 2)
-            self.rate[both] -= average
+            self.rate[both] = self.known_rate[both] - average
             # Quantiles of torch take no more than some millions.
             ordered = own_value.sort().values
             last = len(ordered) - 1

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from dyninfer.data.conditions import ConditionCode
 from dyninfer.diffusions.conditioned import ConditionedDiffusion
+from dyninfer.diffusions.conditioned_growth import GrowthByCondition
 from dyninfer.diffusions.diffusion import Motion, Time, batch_times
 from dyninfer.diffusions.growth import BoundedGrowth
 from dyninfer.learning.networks import PotentialNetwork
@@ -24,7 +25,7 @@ class PotentialDiffusion(ConditionedDiffusion):
         Noise amplitude σ; 0 for a deterministic flow.
     growth_penalty : float, optional
         λ of the growth rate λs; None conserves mass.
-    law : BoundedGrowth, optional
+    law : BoundedGrowth or GrowthByCondition, optional
         What is known of the growth rate, and its bounds; None leaves it λ times the network.
     code : ConditionCode, optional
         Code of the conditions that the network was told; see :meth:`given`.
@@ -44,16 +45,15 @@ class PotentialDiffusion(ConditionedDiffusion):
         network: PotentialNetwork | OwnPotential,
         sigma: float = 0.0,
         growth_penalty: float | None = None,
-        law: BoundedGrowth | None = None,
+        law: BoundedGrowth | GrowthByCondition | None = None,
         code: ConditionCode | None = None,
         second: PotentialNetwork | OwnPotential | None = None,
     ):
-        super().__init__(code)
+        super().__init__(code, law)
         self.network = network
         self.second = second
         self.sigma = float(sigma)
         self.growth_penalty = growth_penalty
-        self.law = law
 
     def drift(self, t: Time, x: Tensor) -> Tensor:
         """``∇s``."""
@@ -98,10 +98,6 @@ class PotentialDiffusion(ConditionedDiffusion):
         mean_growth = self.law.mean(times)
         return s + mean_growth / self.growth_penalty
 
-    def breaks(self) -> Tensor:
-        """Times where the growth bends; see :meth:`Diffusion.breaks`."""
-        return super().breaks() if self.law is None else self.law.breaks()
-
     def drift_and_growth(self, t: Time, x: Tensor) -> Motion:
         """Both fields from one pass through the network."""
         times = batch_times(t, x)
@@ -128,12 +124,12 @@ class PotentialDiffusion(ConditionedDiffusion):
 
         ``code`` ``(n, m)`` holds the conditions of the samples, where there are conditions.
         """
-        if self.law is None or self.growth_penalty is None:
+        if self.growth_penalty is None:
             return
         with torch.no_grad():
             potential = self.network(time, state, code)
-            value = self.growth_penalty * potential
-        self.law.settle(time, value, weight)
+            rate = self.growth_penalty * potential
+        self.settle_law(time, rate, weight, code)
 
     def _bounded_rate(self, times: Tensor, s: Tensor) -> Tensor:
         """Growth rate for values of the network ``(n,)``."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from torch import nn
 
 from dyninfer.data.snapshots import Snapshots
-from dyninfer.diffusions import BoundedGrowth, PotentialDiffusion, ScaledDiffusion
+from dyninfer.diffusions import PotentialDiffusion, ScaledDiffusion
 from dyninfer.estimators.conditions import ConditionedEstimator
 from dyninfer.estimators.own_network import check_potential, potential_network
 from dyninfer.learning.random import subseed
@@ -209,9 +209,7 @@ class ActionMatching(ConditionedEstimator):
         law = None
         if penalty is not None:
             penalty = scaling.growth_penalty(penalty)
-            times = self.facts_["times"]
-            masses = self.facts_["masses"]
-            law = BoundedGrowth.between(times, masses, scaling)
+            law = self._growth_law(scaling)
         inner = PotentialDiffusion(
             network,
             sigma=scaling.amplitude(self.sigma),

@@ -99,9 +99,9 @@ def warn_of_strangers(code: ConditionCode, condition: Any) -> None:
     if pairs:
         lacking = f"{counted(len(pairs), 'pair')} of its parts never met ({_first(names)})"
     warn(
-        f"condition {quoted(str(condition))} was not in the data: {lacking}; growth and motion "
-        "trade against each other there, so neither is to be trusted without measured neighbours; "
-        "a fit without growth adds effects more safely"
+        f"condition {quoted(str(condition))} was not in the data: {lacking}; its total mass is "
+        "what parts that add would give, but where it moves and which cells grow is not to be "
+        "trusted without measured neighbours; a fit without growth adds effects more safely"
     )
 
 

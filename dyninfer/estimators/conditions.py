@@ -11,17 +11,23 @@ import numpy as np
 
 from dyninfer.data.columns import label_column
 from dyninfer.data.conditions import ConditionCode
+from dyninfer.data.mixing import Mixing
 from dyninfer.data.reading import Start
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.data.trajectories.join import join_runs
 from dyninfer.data.words import listed
+from dyninfer.diffusions import BoundedGrowth
+from dyninfer.diffusions.conditioned_growth import GrowthByCondition
 from dyninfer.diffusions.scaled import fields_at
 from dyninfer.estimators.cautions import warn_of_strangers
 from dyninfer.estimators.snapshots import SnapshotEstimator
 from dyninfer.learning.random import subseed
+from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import brief
+from dyninfer.transport.couplings.condition_masses import condition_masses
 from dyninfer.transport.couplings.stretches import condition_names
+from dyninfer.transport.objectives.settling import mass_of_run
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -44,12 +50,19 @@ class ConditionedEstimator(SnapshotEstimator):
 
     def facts(self, data: Snapshots, seed: int = 0) -> dict[str, Any]:
         """Times, masses, and the code of the conditions."""
-        conditions = None
+        self._check_control(data)
+        facts = super().facts(data, seed)
+        facts["conditions"] = None
         if data.conditions is not None:
             code = ConditionCode.of(np.concatenate(data.conditions))
-            conditions = asdict(code)
-        self._check_control(data)
-        return super().facts(data, seed) | {"conditions": conditions}
+            facts["conditions"] = asdict(code)
+            masses = condition_masses(data, self.control)
+            # NaN, where a condition was not measured, is no JSON.
+            plain = masses.astype(object)
+            plain[np.isnan(masses)] = None
+            names = condition_names(data)
+            facts["condition_masses"] = dict(zip(names, plain.tolist(), strict=True))
+        return facts
 
     def simulate(
         self,
@@ -100,6 +113,11 @@ class ConditionedEstimator(SnapshotEstimator):
     def _under(self, condition: Any) -> Self:
         model = copy.copy(self)
         model.process_ = self.process_.given(condition)
+        law = model.process_.inner.law
+        if law is not None:
+            # What the simulated mass is compared with is that of the condition.
+            masses = law.log_masses().exp()
+            model.facts_ = self.facts_ | {"masses": masses.tolist()}
         return model
 
     def _fields_at(self, adata: Any, times: np.ndarray, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -119,6 +137,22 @@ class ConditionedEstimator(SnapshotEstimator):
         """Length of the vectors that networks are told; 0 without conditions."""
         code = self._code()
         return 0 if code is None else code.size
+
+    def _growth_law(self, scaling: Scaling) -> BoundedGrowth | GrowthByCondition:
+        """What is known of the growth rate before anything is learned."""
+        times = self.facts_["times"]
+        code = self._code()
+        if code is None:
+            return BoundedGrowth.between(times, self.facts_["masses"], scaling)
+        saved = self.facts_["condition_masses"]
+        masses = np.array(list(saved.values()), dtype=float)
+        return GrowthByCondition(
+            scaling.times(times),
+            np.log(masses),
+            Mixing(code, list(saved), self.control),
+            scaling.n_features,
+            mass_of_run,
+        )
 
     def _check_control(self, data: Snapshots) -> None:
         """Raise a ValueError where the control is no condition of the data."""

@@ -13,7 +13,7 @@ from sklearn.base import clone
 from torch import nn
 
 from dyninfer.data.snapshots import Snapshots
-from dyninfer.diffusions import BoundedGrowth, ScaledDiffusion
+from dyninfer.diffusions import ScaledDiffusion
 from dyninfer.estimators.conditions import ConditionedEstimator
 from dyninfer.estimators.own_network import vector_network
 from dyninfer.learning.network_checks import check_module
@@ -224,9 +224,7 @@ class StochasticInterpolant(ConditionedEstimator):
         motion = vector_network(self, d, n_conditions, grows)
         second = bend = base = law = None
         if grows:
-            times = self.facts_["times"]
-            masses = self.facts_["masses"]
-            law = BoundedGrowth.between(times, masses, scaling)
+            law = self._growth_law(scaling)
         if head is not None:
             second = SecondNetwork(vector_network(self, d, n_conditions), head)
         if self.bridge_sigma is not None:

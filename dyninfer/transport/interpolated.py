@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dyninfer.data.conditions import ConditionCode
 from dyninfer.diffusions.conditioned import ConditionedDiffusion
+from dyninfer.diffusions.conditioned_growth import GrowthByCondition
 from dyninfer.diffusions.diffusion import Time, batch_times
 from dyninfer.diffusions.growth import BoundedGrowth
 from dyninfer.learning.networks import VectorNetwork
@@ -54,7 +55,7 @@ class InterpolatedDiffusion(ConditionedDiffusion):
     second : SecondNetwork, optional
         Network of the score or the denoiser. It shares no layer with the first: near narrow
         populations its gradients would drown those of the velocity.
-    law : BoundedGrowth, optional
+    law : BoundedGrowth or GrowthByCondition, optional
         What is known of the growth rate, and its bounds; None where there is no growth.
     code : ConditionCode, optional
         Code of the conditions that the network was told; see :meth:`given`.
@@ -77,12 +78,12 @@ class InterpolatedDiffusion(ConditionedDiffusion):
         schedule: Schedule,
         *,
         second: SecondNetwork | None = None,
-        law: BoundedGrowth | None = None,
+        law: BoundedGrowth | GrowthByCondition | None = None,
         code: ConditionCode | None = None,
         bend: VectorNetwork | None = None,
         base: GaussianBase | None = None,
     ):
-        super().__init__(code)
+        super().__init__(code, law)
         self.network = network
         # Files know the weights by these names.
         self.second: VectorNetwork | OwnVectorNetwork | None = None
@@ -91,8 +92,7 @@ class InterpolatedDiffusion(ConditionedDiffusion):
             self.second, self.head = second
         self.schedule = schedule
         self.bend = bend
-        self.grows = law is not None
-        self.law = law
+        self.grows = self.has_law
         if base is None:
             d = network.n_features
             mean = torch.zeros(d)
@@ -109,10 +109,6 @@ class InterpolatedDiffusion(ConditionedDiffusion):
         times = batch_times(t, x)
         velocity, _ = self._motion(times, x)
         return velocity
-
-    def breaks(self) -> Tensor:
-        """Times where the growth bends; see :meth:`Diffusion.breaks`."""
-        return super().breaks() if self.law is None else self.law.breaks()
 
     def score(self, t: Time, x: Tensor) -> Tensor | None:
         """``∇ log ρ_t`` ``(n, d)``, or None for an interpolant without noise."""

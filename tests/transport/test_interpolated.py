@@ -7,11 +7,14 @@ import pytest
 import torch
 
 from dyninfer.data.conditions import ConditionCode
+from dyninfer.data.mixing import Mixing
 from dyninfer.diffusions import BoundedGrowth, ScaledDiffusion
+from dyninfer.diffusions.conditioned_growth import GrowthByCondition
 from dyninfer.learning.networks import VectorNetwork
 from dyninfer.learning.scaling import Scaling
 from dyninfer.transport.interpolants import BrownianNoise, LinearInterpolant, OneSidedInterpolant
 from dyninfer.transport.interpolated import GaussianBase, InterpolatedDiffusion, SecondNetwork
+from dyninfer.transport.objectives.settling import mass_of_run
 from dyninfer.transport.schedule import Schedule
 
 SCALING = Scaling(
@@ -19,6 +22,14 @@ SCALING = Scaling(
 )
 UNEVEN = Scaling(shift=[1.0, -2.0], scale=[0.5, 2.0], start=5.0, duration=4.0, unit=1.0)
 KNOTS = np.array([0.0, 0.25, 1.0])
+
+
+def law_of(code, knots):
+    if code is None:
+        return BoundedGrowth(knots, np.zeros(len(knots)))
+    names = code.labels
+    unchanged = np.zeros((len(names), len(knots)))
+    return GrowthByCondition(knots, unchanged, Mixing(code, names), 2, mass_of_run)
 
 
 def process(head="score", grows=True, code=None, interpolant=None, scaling=SCALING):
@@ -35,7 +46,7 @@ def process(head="score", grows=True, code=None, interpolant=None, scaling=SCALI
     base = None
     if interpolant.gaussian_base:  # standard normal in the units of the data
         base = GaussianBase(-scaling.shift / scaling.scale, 1 / scaling.scale)
-    law = BoundedGrowth(knots, np.zeros(len(knots))) if grows else None
+    law = law_of(code, knots) if grows else None
     inner = InterpolatedDiffusion(network, schedule, second=second, law=law, code=code, base=base)
     return ScaledDiffusion(inner, scaling).double()
 

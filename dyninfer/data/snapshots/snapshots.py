@@ -39,7 +39,8 @@ class Snapshots:
         Total mass (for example, number of cells in the culture) at each time; positive, in any
         unit.
     weights : sequence of K arrays ``(n_k,)``, optional
-        Weight of every sample within its time; non-negative. Uniform if absent.
+        Weight of every sample within its time; non-negative. Uniform if absent. With masses, the
+        share of a condition in the weights is its share of the mass.
     conditions : sequence of K arrays ``(n_k,)``, optional
         Label of every sample (donor, dose, perturbation). Numbers are amounts, such as doses;
         categories and text are names. None may be missing.

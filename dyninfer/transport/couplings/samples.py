@@ -58,6 +58,14 @@ class Coupled(NamedTuple):
         )
 
 
+class FirstSnapshot(NamedTuple):
+    """Cells that weigh something at the first time at which they are learned from."""
+
+    time: int  # its index
+    states: Tensor  # (n, d)
+    weights: Tensor  # (n,)
+
+
 class CoupledSamples:
     """All coupled samples: pairs of neighbouring snapshots, or chains through all of them.
 
@@ -191,24 +199,32 @@ class CoupledSamples:
         pairs = Coupled(interval, knots, log_start, log_end, code=None)
         return pairs, self.mass[inside]
 
-    def first_snapshot(self) -> tuple[Tensor, Tensor]:
-        """Cells ``(n, d)`` of the first snapshot that weigh something, and their weights ``(n,)``.
+    def first_snapshot(self, condition: int | None = None) -> FirstSnapshot:
+        """Cells of the first snapshot, or of the first that a condition is learned from.
 
         Mass that is created in place on the way is not among them.
+
+        Parameters
+        ----------
+        condition : int, optional
+            Its number among the sorted names; by default all conditions are taken together.
         """
-        last = self.counts[0]
-        mass = self.mass[:last]
-        log_gain = self.log_weights[:last, 0]
-        gain = log_gain.exp()
-        carried = mass * gain
-        first_rows = self.rows[:last, 0]
+        intervals = self.intervals[self.stretch]
+        own = np.full(len(intervals), True)
+        if condition is not None:
+            own = self.condition.cpu().numpy() == condition
+        first = int(intervals[own].min(initial=len(self.times)))
+        is_first = own & (intervals == first)
+        inside = torch.as_tensor(is_first, device=self.rows.device)
+        gain = self.log_weights[inside, 0].exp()
+        carried = self.mass[inside] * gain
+        first_rows = self.rows[inside, 0]
         cells, number = first_rows.unique(return_inverse=True)
         zeros = carried.new_zeros(len(cells))
         weight = zeros.index_add(0, number, carried)
         has_weight = weight > 0
         states = self.states[cells[has_weight]]
-        weights = weight[has_weight]
-        return states, weights
+        return FirstSnapshot(first, states, weight[has_weight])
 
     def folds(self, fraction: float, seed: int) -> Folds[CoupledSamples]:
         """Hold pairs of the plan out, all of a cell together; see :func:`fold_numbers`."""

@@ -36,7 +36,7 @@ class _Run(NamedTuple):
 
     times: list[int]  # indices of the times
     rows: list[ndarray]  # rows of the condition in each of these snapshots
-    share: list[float]  # part of each snapshot's weight that they have
+    share: list[float]  # part of each snapshot's cells that they are
 
 
 def couple_all(
@@ -66,16 +66,12 @@ def couple_all(
         Whether chains through all snapshots are drawn, rather than pairs of neighbours.
     """
     # Without conditions all samples are of one, which has no name.
-    labels = [np.zeros(n, np.int64) for n in data.sizes]
-    names: list[Any] = [0]
-    if by_condition:
-        labels = _labels(data)
-        names = condition_names(data)
+    names = condition_names(data) if by_condition else [""]
     stretches = []
     for number, name in enumerate(names):
-        # A control stands in for others, and not for itself.
-        stand_in = None if name == control else control
-        rows = _rows_of(labels, name, stand_in)
+        rows = [np.arange(n) for n in data.sizes]
+        if by_condition:
+            rows = rows_by_condition(data, name, control)
         own_seed = subseed(seed, "condition", number)
         own: list[Stretch] = []
         for run in _runs(data, rows):
@@ -112,10 +108,12 @@ def _labels(data: Snapshots) -> list[ndarray]:
     return [np.asarray(labels).astype(str) for labels in data.conditions]
 
 
-def _rows_of(labels: list[ndarray], name: Any, control: str | None) -> list[ndarray]:
+def rows_by_condition(data: Snapshots, name: str, control: str | None) -> list[ndarray]:
     """Rows of one condition at every time; before its first time, those of the control."""
+    labels = _labels(data)
     rows = [np.flatnonzero(at == name) for at in labels]
-    if control is None:
+    # A control stands in for others, and not for itself.
+    if control is None or name == control:
         return rows
     present = [len(own) > 0 for own in rows]
     first = present.index(True)
@@ -133,7 +131,9 @@ def _runs(data: Snapshots, rows: list[ndarray]) -> Iterator[_Run]:
         weight = float(own.sum())
         if weight > 0:
             times.append(k)
-            share.append(weight)
+            # By number and not by weight: a condition of little mass is learned as well.
+            n_own = np.count_nonzero(own)
+            share.append(n_own / len(weights))
         elif times:
             yield _Run(times, [rows[j] for j in times], share)
             times = []

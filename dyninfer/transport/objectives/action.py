@@ -165,7 +165,7 @@ class ActionObjective(Objective):
         batch = self._draw(self.curve, even, SETTLING_SIZE, generator)
         self.process.inner.settle_growth(batch.time, batch.state, batch.weight, batch.code)
         samples = getattr(self.curve, "samples", None)
-        if isinstance(samples, CoupledSamples) and batch.code is None:
+        if isinstance(samples, CoupledSamples):
             settle_total_mass(self.process, samples, self.seed)
 
     def state(self) -> dict[str, Any]:

@@ -178,9 +178,7 @@ class DualObjective(Objective):
             point = self.curve.point(batch)
         code = batch.pairs.code
         self.process.inner.settle_growth(batch.time, point.state, point.weight, code)
-        # A condition has no run of its own here.
-        if code is None:
-            settle_total_mass(self.process, self.curve.samples, self.seed)
+        settle_total_mass(self.process, self.curve.samples, self.seed)
 
     def state(self) -> dict[str, Any]:
         """Moments of the adaptive times and of the score, and the curve with its optimiser."""

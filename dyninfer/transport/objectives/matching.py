@@ -172,7 +172,7 @@ class MatchingObjective(Objective):
     def settle(self) -> None:
         """Set mean and bounds of the growth by what was learned, on fresh points."""
         inner: InterpolatedDiffusion = self.process.inner
-        if inner.law is None:
+        if not inner.grows:
             return
         generator = stream(self.seed, "settled growth", device=self.mean.device)
         points = self._draw(self.samples, SETTLING_SIZE, generator)
@@ -182,9 +182,9 @@ class MatchingObjective(Objective):
         if points.weight is not None:
             weight = points.weight[:, 0]
         rate = outputs[:, -1]
-        inner.law.settle(points.time, rate, weight)
-        # A condition has no run of its own here, and a Gaussian base no cells.
-        if points.code is None and self.base is None:
+        inner.settle_law(points.time, rate, weight, points.code)
+        # A Gaussian base has no cells to begin with.
+        if self.base is None:
             settle_total_mass(self.process, self.samples, self.seed)
 
     def state(self) -> dict[str, Tensor]:
