@@ -274,7 +274,11 @@ def _partial_folder(target: Path) -> Iterator[Partial]:
     while True:
         path = _unused_path(target)
         path.mkdir()
-        descriptor = os.open(path, os.O_RDONLY | _NOFOLLOW)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | _NOFOLLOW)
+        except FileNotFoundError:
+            # Until it is locked, another save may take it for abandoned.
+            continue
         if _lock(descriptor) is not False and path.exists():
             break
         os.close(descriptor)

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -156,6 +157,23 @@ def test_a_folder_is_replaced_as_a_whole_and_a_link_to_it_stays(tmp_path):
     write_folder(tmp_path / "link", {"d": b"3"})
     assert read_folder(tmp_path / "real") == {"d": b"3"}
     assert names(tmp_path) == ["link", "real"]
+
+
+def test_a_folder_that_another_save_takes_for_abandoned_is_made_again(tmp_path, monkeypatch):
+    mkdir = Path.mkdir
+    taken = []
+
+    def mkdir_and_lose(path, *args, **kwargs):
+        mkdir(path, *args, **kwargs)
+        if path.suffix == ".partial" and not taken:
+            path.rmdir()
+            taken.append(path)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir_and_lose)
+    write_folder(tmp_path / "folder", {"a": b"1"})
+    assert len(taken) == 1
+    assert read_folder(tmp_path / "folder") == {"a": b"1"}
+    assert names(tmp_path) == ["folder"]
 
 
 def test_a_folder_is_replaced_where_names_cannot_be_exchanged(tmp_path, monkeypatch):
