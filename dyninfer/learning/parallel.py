@@ -70,7 +70,8 @@ def sum_over_processes(tensors: list[Tensor]) -> None:
 def mean_of_rows(rows: Tensor) -> Tensor:
     """Mean over the rows ``(n, ...)`` of all processes, whose numbers may differ by one."""
     total = rows.sum(0)
-    number = rows.new_tensor(float(len(rows)))
+    # Filled in where the rows are: a number that is sent there would wait for them.
+    number = rows.new_full((), len(rows))
     sum_over_processes([total, number])
     return total / number
 

@@ -173,7 +173,8 @@ def distances(x: Tensor, y: Tensor) -> Tensor:
     ``|x|² + |y|² − 2 x·y`` is three times as quick in many dimensions, but loses short distances
     beside long ones; where there are any, the differences themselves are taken.
     """
-    if x.shape[1] >= MANY_FEATURES:
+    # Elsewhere than on a CPU, every block would wait for the answer whether any are short.
+    if x.shape[1] >= MANY_FEATURES and x.device.type == "cpu":
         # An offset that both share would drown all distances. A value that is there: of a constant
         # feature, a mean would leave its rounding.
         origin = y.median(dim=0).values

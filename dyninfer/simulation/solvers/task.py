@@ -49,11 +49,16 @@ class Task:
     scale: Scale
     tick: Callable[[], object] | None = None
 
-    def times(self, like: Tensor) -> Tensor:
-        """Start and ends of the intervals ``(interval + 1,)`` float64, where ``like`` is."""
+    @property
+    def reached(self) -> Tensor:
+        """Start and ends of the intervals ``(interval + 1,)`` float64, on the CPU."""
         # Of the last interval, the start and the end.
-        reached = slice(self.intervals.start, self.intervals.stop + 1)
-        return self.grid.times[reached].to(like.device)
+        numbers = slice(self.intervals.start, self.intervals.stop + 1)
+        return self.grid.times[numbers]
+
+    def times(self, like: Tensor) -> Tensor:
+        """The same times where ``like`` is."""
+        return self.reached.to(like.device)
 
     def nodes(self, c: Sequence[float], like: Tensor) -> list[Nodes]:
         """Scalar times ``start + c · length`` of every step, as the process takes them.

@@ -126,7 +126,8 @@ class TorchSDE(Solver):
         weighted = Weighted(task, x, w)
         motion = Motion(task, weighted, is_ito=self.method in ITO)
         y = weighted.start
-        taus = weighted.taus(task.times(like=x))
+        # On the CPU, where the library reads them in every step.
+        taus = weighted.taus(task.reached)
         options: dict[str, Any] = {
             "bm": self._brownian_motion(task, weighted),
             "method": self.method,

@@ -48,9 +48,10 @@ class Tsit5(Solver):
 
     def integrate(self, task: Task, x: Tensor, w: LogWeights) -> Solution:
         """See :meth:`Solver.integrate`."""
-        times = task.times(like=x)
-        clock = Clock.of(times, task.equation.breaks)
-        run = Run(task, self.rtol, self.atol, clock)
+        clock = Clock.of(task.reached, task.equation.breaks, x.device)
+        # Sent to the device here, and not by every step that crosses an output.
+        interpolant = torch.tensor(INTERPOLANT, dtype=torch.float64, device=x.device)
+        run = Run(task, self.rtol, self.atol, clock, interpolant)
         n, d = x.shape
         # What no step writes stays NaN: a path that fails is told by its states.
         shape = (n, len(task.intervals), d)
@@ -114,7 +115,7 @@ def _step(run: Run, live: Live, states: Tensor, log_weights: Tensor | None) -> L
         # A step that was cut short for a stop tells nothing against the length it had before.
         at_least_before = torch.maximum(next_h, live.h)
         next_h = torch.where(is_cut & good, at_least_before, next_h)
-    _write(run.clock, live, elapsed, trial, states, log_weights)
+    _write(run, live, elapsed, trial, states, log_weights)
     w = live.w
     r = live.r
     if w is not None and r is not None and trial.w is not None:
@@ -162,7 +163,7 @@ def _stages(run: Run, live: Live, h: Tensor) -> Trial:
 
 
 def _write(
-    clock: Clock,
+    run: Run,
     live: Live,
     elapsed: Tensor,
     trial: Trial,
@@ -170,6 +171,7 @@ def _write(
     log_weights: Tensor | None,
 ) -> None:
     """Interpolate every output between ``live.elapsed`` (not included) and ``elapsed``."""
+    clock = run.clock
     first = torch.searchsorted(clock.outputs, live.elapsed, right=True)
     last = torch.searchsorted(clock.outputs, elapsed, right=True)
     counts = last - first
@@ -188,8 +190,7 @@ def _write(
     since_start = at_output - at_start
     theta = since_start / h
     powers = torch.stack([theta, theta**2, theta**3, theta**4])
-    interpolant = torch.tensor(INTERPOLANT, dtype=torch.float64, device=rows.device)
-    weights = interpolant @ powers
+    weights = run.interpolant @ powers
     lengths = weights * (clock.sign * h)
     place = live.index[rows], columns
     # In float64, as the terms have both signs: their rounding would be that of several steps.

@@ -27,8 +27,11 @@ class Clock:
     stops: Tensor  # elapsed times at which a step must end; the last is the span
 
     @classmethod
-    def of(cls, times: Tensor, breaks: Tensor | None) -> Clock:
-        """Clock of a start and output times, in either direction, past breaks of the process."""
+    def of(cls, times: Tensor, breaks: Tensor | None, device: torch.device) -> Clock:
+        """Clock of a start and output times, in either direction, past breaks of the process.
+
+        Times come on the CPU: what is read here once would be waited for on a device.
+        """
         start = times[0]
         ahead = times[1:] - start
         sign = math.copysign(1.0, ahead[-1])
@@ -44,7 +47,8 @@ class Clock:
             is_inside = (stops > least) & (stops < most)
             inner = stops[is_inside]
             stops = torch.cat([inner.sort().values, end])
-        return cls(float(start), sign, outputs, float(end), stops)
+        own_outputs = outputs.to(device)
+        return cls(float(start), sign, own_outputs, float(end), stops.to(device))
 
     def next_stop(self, elapsed: Tensor) -> Tensor:
         """Elapsed time of the first stop ahead of each path ``(n,)``, which is before the end."""
@@ -64,6 +68,7 @@ class Run:
     rtol: float
     atol: float
     clock: Clock
+    interpolant: Tensor  # coefficients of the powers of θ for every stage (stage, 4), float64
 
     def rates(self, elapsed: Tensor, x: Tensor) -> Rate:
         """Velocity and growth at an elapsed time of each path."""

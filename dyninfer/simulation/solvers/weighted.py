@@ -31,7 +31,7 @@ class Weighted:
         self.origin = torch.zeros_like(self.unit)
         if self.equation.scaling is not None:
             self.origin = task.scale.origin
-        times = task.times(like=x)
+        times = task.reached
         self.begin = float(times[0])
         end = float(times[-1])
         # Negative where time runs down.

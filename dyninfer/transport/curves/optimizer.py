@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.learning.training import AveragedOptimizer
-from dyninfer.learning.training.optimizer import copies
+from dyninfer.learning.training.optimizer import copies, has_fused_steps
 from dyninfer.transport.curves.learned import LearnedCurve
 from dyninfer.transport.curves.residual import Measurement, ResidualStatistics
 
@@ -60,7 +60,13 @@ class CurveOptimizer:
         self.every = every
         parameters = curve.parameters()
         # A shorter memory than usual: the opponent moves as well.
-        adam = torch.optim.Adam(parameters, lr=learning_rate, betas=(0.9, 0.99))
+        device = curve.samples.states.device
+        adam = torch.optim.Adam(
+            parameters,
+            lr=learning_rate,
+            betas=(0.9, 0.99),
+            fused=has_fused_steps(device),
+        )
         remaining = last - alone
         self.n_moves = max(1, math.ceil(remaining / every))
         self.updates = AveragedOptimizer(adam, self._schedule, ema_decay=0.99)

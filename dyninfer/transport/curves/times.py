@@ -40,7 +40,7 @@ class TimeSampler:
         """Times ``(n,)`` and the density they were drawn from, ``(n,)``."""
         like = self.moments
         shift = torch.rand(1, generator=generator, device=like.device, dtype=like.dtype)
-        steps = torch.arange(n).to(like)
+        steps = torch.arange(n, dtype=like.dtype, device=like.device)
         # No fraction is close to √2, so its multiples, modulo 1, fill [0, 1) evenly.
         offsets = steps * 2**0.5
         u = (shift + offsets) % 1

@@ -1,0 +1,33 @@
+"""Distances wait for the device a few times, however large the samples are."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from device.measure import whole
+from device.pretend import pretend_gpu
+
+from dyninfer import metrics
+
+WAITS = ("wait", "download")
+# Checks of both samples, their common unit, and the result. The median of MMD is of a third
+# sample, and exact transport is solved on the CPU.
+MOST = {"wasserstein": 9, "sliced_wasserstein": 6, "mmd": 16, "energy_distance": 11}
+
+
+def waits(name, n):
+    x = torch.randn(n, 10, generator=torch.Generator().manual_seed(0))
+    distance = getattr(metrics, name)
+    with pretend_gpu() as counts:
+        a = x.to("cuda")
+        b = a + 1
+        call = whole(counts, lambda: distance(a, b, max_samples=None))
+    assert not call.total("mixture"), call.places("mixture")
+    return call.total(*WAITS)
+
+
+@pytest.mark.parametrize("name", MOST)
+def test_a_distance_waits_as_often_for_small_samples_as_for_large_ones(name):
+    few = waits(name, 200)
+    assert few <= MOST[name]
+    assert waits(name, 1500) == few
