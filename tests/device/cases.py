@@ -12,7 +12,7 @@ import dyninfer as di
 from dyninfer import Paths, Snapshots
 
 N_FEATURES = 10
-N_CELLS = 300
+N_CELLS = 128
 TIMES = (0.0, 1.0, 2.0)
 
 
@@ -40,10 +40,10 @@ def treated_cells() -> Snapshots:
 
 
 def tracks() -> Paths:
-    """Random walks in the plane, seen ten times each."""
+    """Random walks in the plane, seen five times each."""
     rng = np.random.default_rng(1)
-    steps = rng.normal(0.0, 0.3, (12, 10, 2))
-    times = 0.1 * np.arange(10)
+    steps = rng.normal(0.0, 0.3, (12, 5, 2))
+    times = 0.1 * np.arange(5)
     return Paths(times=[times] * 12, states=list(steps.cumsum(1)))
 
 
@@ -123,3 +123,22 @@ class Velocity(torch.nn.Module):
     def forward(self, t: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """Velocity ``(n, d)``."""
         return self.network(x)
+
+
+def series(**options: Any) -> di.FractionalSDE:
+    """A fractional equation with networks on the GPU."""
+    inference = di.Variational(training=training(batch_size=8), **options.pop("inference", {}))
+    noise = di.FractionalNoise(n_nodes=5)
+    return di.FractionalSDE(drift="network", noise=noise, inference=inference, **options)
+
+
+PATH_FITS: dict[str, tuple[Callable[[], Any], Callable[[], Paths]]] = {
+    "FractionalSDE, networks": (series, tracks),
+    "FractionalSDE, networks in windows": (lambda: series(inference={"window": 3}), tracks),
+    "FractionalSDE, noise of the state": (lambda: series(diffusion="network"), tracks),
+    "FractionalSDE, latent state": (
+        lambda: series(state=di.Latent(dim=1, decoder="network", content_dim=2)),
+        tracks,
+    ),
+}
+FITS = SNAPSHOT_FITS | PATH_FITS

@@ -32,21 +32,66 @@ CUDA = torch.device("cuda:0")
 
 # Operations that answer with another view of the same numbers: nothing is launched.
 VIEWS = frozenset(
-    """_reshape_alias _unsafe_view alias as_strided chunk detach diagonal expand lift_fresh permute
-    select slice split split_with_sizes squeeze t transpose unbind unfold unsqueeze view
-    view_as_complex view_as_real _conj""".split()
+    [
+        "_reshape_alias",
+        "_unsafe_view",
+        "alias",
+        "as_strided",
+        "chunk",
+        "detach",
+        "diagonal",
+        "expand",
+        "lift_fresh",
+        "permute",
+        "select",
+        "slice",
+        "split",
+        "split_with_sizes",
+        "squeeze",
+        "t",
+        "transpose",
+        "unbind",
+        "unfold",
+        "unsqueeze",
+        "view",
+        "view_as_complex",
+        "view_as_real",
+        "_conj",
+    ]
 )
 # Operations whose answer, or whose size, the host must know before it goes on. Factorisations are
 # among them where they check themselves.
 WAITS = frozenset(
-    """_linalg_check_errors _linalg_eigh _linalg_eigvals _linalg_svd _local_scalar_dense
-    _unique2 bincount equal is_nonzero linalg_eig linalg_lstsq linalg_matrix_exp masked_select
-    nonzero unique_consecutive unique_dim""".split()
+    [
+        "_linalg_check_errors",
+        "_linalg_eigh",
+        "_linalg_eigvals",
+        "_linalg_svd",
+        "_local_scalar_dense",
+        "_unique2",
+        "bincount",
+        "equal",
+        "is_nonzero",
+        "linalg_eig",
+        "linalg_lstsq",
+        "linalg_matrix_exp",
+        "masked_select",
+        "nonzero",
+        "unique_consecutive",
+        "unique_dim",
+    ]
 )
 COPIES = frozenset({"_foreach_copy_", "_to_copy", "copy_"})
 # Functions that make a tensor of numbers that the host holds.
 FROM_HOST = frozenset({"as_tensor", "asarray", "new_tensor", "tensor"})
 TO_NUMPY = frozenset({"__array__", "numpy"})
+
+# Marks after which those of tensors that are gone are swept away, and their memory with them.
+SWEEP_EVERY = 32
+
+# Kinds that make the host stand still, and all that leaves the device or its queue.
+WAITS_OF_HOST = ("wait", "download")
+TRAFFIC = (*WAITS_OF_HOST, "upload", "mixture", "host")
 
 _read_device = Tensor.device.__get__
 _read_is_cuda = Tensor.is_cuda.__get__
@@ -96,8 +141,9 @@ class Marks:
     """On which side storages would lie."""
 
     def __init__(self) -> None:
-        # A weak reference keeps the address of a storage from being used anew.
+        # A weak reference keeps the address of a storage from being used anew, and its memory.
         self.on_gpu: dict[int, StorageWeakRef] = {}
+        self.n_put = 0
 
     def has(self, tensor: Tensor) -> bool:
         """Whether a tensor would lie on the GPU."""
@@ -107,6 +153,10 @@ class Marks:
     def put(self, tensor: Tensor, on_gpu: bool) -> None:
         """Say where a tensor would lie."""
         address = _address(tensor)
+        self.n_put += 1
+        if self.n_put % SWEEP_EVERY == 0:
+            alive = [item for item in self.on_gpu.items() if not item[1].expired()]
+            self.on_gpu = dict(alive)
         if address and on_gpu:
             self.on_gpu[address] = StorageWeakRef(tensor.untyped_storage())
         else:
@@ -118,6 +168,10 @@ class Marks:
             tensor = tensor.clone()
         self.put(tensor, on_gpu)
         return tensor
+
+
+# One for all: what the package keeps for a device stays there from one pretended GPU to the next.
+MARKS = Marks()
 
 
 def _address(tensor: Tensor) -> int:
@@ -177,7 +231,8 @@ class Functions(TorchFunctionMode):
         if first is not None and self.name in ("to", "cpu", "cuda"):
             return self._move(func, first, args, kwargs)
         if self.name in TO_NUMPY and self.makes_there:
-            self.counts.note("mixture", self.name)
+            is_forced = bool(kwargs.get("force"))
+            self.counts.note("download" if is_forced else "mixture", self.name)
         there = _is_cuda(place)
         if place is None and first is not None:
             there = self.marks.has(first)
@@ -329,7 +384,7 @@ class PretendGenerator(torch._C.Generator):
 @contextmanager
 def pretend_gpu() -> Iterator[Counts]:
     """Let this process believe in one GPU for a while; yields what is counted meanwhile."""
-    marks, counts = Marks(), Counts()
+    marks, counts = MARKS, Counts()
     functions = Functions(marks, counts)
     card = types.SimpleNamespace(total_memory=10**11, name="pretended")
 
@@ -345,6 +400,7 @@ def pretend_gpu() -> Iterator[Counts]:
         return groups
 
     grouping = "_group_tensors_by_device_and_dtype"
+
     def module_to(real: Callable[..., Any]) -> Callable[..., Any]:
         def to(module: Any, *args: Any, **kwargs: Any) -> Any:
             """A module goes where a tensor would lie, which torch would ask of its memory."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from device.measure import whole
-from device.pretend import pretend_gpu
+from device.pretend import WAITS_OF_HOST, pretend_gpu
 
 from dyninfer import metrics
 
-WAITS = ("wait", "download")
 # Checks of both samples, their common unit, and the result. The median of MMD is of a third
 # sample, and exact transport is solved on the CPU.
 MOST = {"wasserstein": 9, "sliced_wasserstein": 6, "mmd": 16, "energy_distance": 11}
@@ -23,7 +22,7 @@ def waits(name, n):
         b = a + 1
         call = whole(counts, lambda: distance(a, b, max_samples=None))
     assert not call.total("mixture"), call.places("mixture")
-    return call.total(*WAITS)
+    return call.total(*WAITS_OF_HOST)
 
 
 @pytest.mark.parametrize("name", MOST)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from device.cases import action, cells
-from device.measure import LAST, steps_of_fit
+from device.measure import fit_steps
 from device.pretend import pretend_gpu
+
+from dyninfer.transport.objectives.action import ActionObjective
 
 TRAFFIC = ("wait", "download", "upload", "mixture")
 
@@ -101,8 +103,6 @@ def test_numbers_and_gradients_are_those_of_the_cpu():
     ],
 )
 def test_a_slip_in_a_training_step_is_counted_in_every_step(monkeypatch, slip, kind):
-    from dyninfer.transport.objectives.action import ActionObjective
-
     real = ActionObjective.loss
 
     def loss(objective, model, batch):
@@ -111,10 +111,6 @@ def test_a_slip_in_a_training_step_is_counted_in_every_step(monkeypatch, slip, k
         return terms
 
     monkeypatch.setattr(ActionObjective, "loss", loss)
-    data = cells()
-    with pretend_gpu() as counts:
-        model = action()
-        fit = {"max_steps": LAST + 2, "progress": False}
-        steps = steps_of_fit(counts, lambda: model.fit(data, **fit))
+    steps = fit_steps(action, cells)
     assert [step.total(*TRAFFIC) for step in steps] == [1] * len(steps)
     assert all(step.total(kind) == 1 for step in steps)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from device.cases import N_FEATURES, TIMES, process
 from device.measure import SOLVER_STEPS, step_of_solver, whole
-from device.pretend import pretend_gpu
+from device.pretend import TRAFFIC, WAITS_OF_HOST, pretend_gpu
 
 import dyninfer as di
 from dyninfer.simulation.solvers import (
@@ -20,9 +20,6 @@ from dyninfer.simulation.solvers import (
     Tsit5,
     tsit5,
 )
-
-WAITS = ("wait", "download")
-TRAFFIC = (*WAITS, "upload", "mixture", "host")
 
 
 def growth(t, x):
@@ -67,9 +64,9 @@ def test_no_fixed_step_leaves_the_device(name):
 
 def test_steps_of_torchsde_wait_for_nothing_and_those_of_torchdiffeq_once_each():
     steps = fixed_step(lambda dt: TorchSDE("euler", dt=dt), {"diffusion": 0.3})
-    assert not steps.total(*WAITS, "mixture"), steps.places(*WAITS, "mixture")
+    assert not steps.total(*WAITS_OF_HOST, "mixture"), steps.places(*WAITS_OF_HOST, "mixture")
     steps = fixed_step(lambda dt: TorchDiffEq("rk4", dt=dt), {})
-    assert steps.total(*WAITS) == SOLVER_STEPS
+    assert steps.total(*WAITS_OF_HOST) == SOLVER_STEPS
 
 
 @pytest.mark.parametrize("fields", [{}, {"growth": growth}], ids=["plain", "growth"])
@@ -88,5 +85,5 @@ def test_an_attempted_step_of_tsit5_waits_twice(fields, monkeypatch):
     n_steps = len(attempts)
     assert n_steps > 5
     # Four more in a whole run: units of coordinates at rest, and paths that failed.
-    assert run_counts.total(*WAITS) <= 2 * n_steps + 4, run_counts.places(*WAITS)
+    assert run_counts.total(*WAITS_OF_HOST) <= 2 * n_steps + 4, run_counts.places(*WAITS_OF_HOST)
     assert not run_counts.total("mixture"), run_counts.places("mixture")

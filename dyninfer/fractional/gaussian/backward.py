@@ -21,8 +21,10 @@ from torch import Tensor
 from dyninfer.fractional.gaussian.chain import Chain
 from dyninfer.fractional.gaussian.matrices import (
     apply,
+    cholesky,
     half_log_determinant,
     identity,
+    inverse,
     symmetric,
 )
 
@@ -54,7 +56,7 @@ class ConditionalNoise(NamedTuple):
         rank = root.shape[-1]
         eye = identity(rank, root)
         of_noise = root.mT @ precision @ root
-        factor = torch.linalg.cholesky(eye + of_noise)
+        factor = cholesky(eye + of_noise)
         spread = torch.linalg.solve_triangular(factor.mT, eye, upper=True)
         spread_of_root = spread.mT @ root.mT
         gain = spread @ spread_of_root
@@ -191,7 +193,7 @@ def _precisions(chain: Chain, information: Tensor) -> tuple[Tensor, Tensor]:
         pull = late @ root
         # The gradient of an inverse is two products, that of a factor many.
         of_noise = root.mT @ pull
-        v = torch.linalg.inv(noise_eye + of_noise)
+        v = inverse(noise_eye + of_noise)
         absorbed = pull @ v @ root.mT
         carry = phi.mT @ (state_eye - absorbed)
         early = symmetric(carry @ late @ phi)

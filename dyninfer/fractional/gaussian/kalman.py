@@ -11,6 +11,7 @@ from torch import Tensor
 from dyninfer.fractional.gaussian.chain import Observations, Start
 from dyninfer.fractional.gaussian.matrices import (
     apply,
+    cholesky,
     half_log_determinant,
     symmetric,
     whiten,
@@ -87,7 +88,7 @@ def _innovation(spread: Tensor, variance: Tensor, cross: Tensor, error: Tensor) 
             log_determinant=scalar.log().squeeze(-1),
         )
     noise = torch.diag_embed(variance)
-    factor = torch.linalg.cholesky(spread + noise)
+    factor = cholesky(spread + noise)
     gain = torch.cholesky_solve(cross.mT, factor)
     white = whiten(factor, error.unsqueeze(-1))
     return _Innovation(

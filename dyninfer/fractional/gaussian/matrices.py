@@ -32,6 +32,38 @@ def whiten(factor: Tensor, x: Tensor) -> Tensor:
     return torch.linalg.solve_triangular(factor, x, upper=False)
 
 
+def inverse(matrix: Tensor) -> Tensor:
+    """``A⁻¹``; where there is none, a LinAlgError on a CPU, and NaN elsewhere."""
+    values, info = torch.linalg.inv_ex(matrix, check_errors=_can_ask(matrix))
+    return _sound(values, info)
+
+
+def cholesky(matrix: Tensor) -> Tensor:
+    """Lower factor ``L``; where there is none, a LinAlgError on a CPU, and NaN elsewhere."""
+    values, info = torch.linalg.cholesky_ex(matrix, check_errors=_can_ask(matrix))
+    return _sound(values, info)
+
+
+def solve(matrix: Tensor, vector: Tensor) -> Tensor:
+    """``A⁻¹ v``; where there is none, a LinAlgError on a CPU, and NaN elsewhere."""
+    column = vector.unsqueeze(-1)
+    values, info = torch.linalg.solve_ex(matrix, column, check_errors=_can_ask(matrix))
+    return _sound(values, info).squeeze(-1)
+
+
+def _can_ask(matrix: Tensor) -> bool:
+    """Whether a look at what an algorithm reports costs nothing: a GPU would be waited for."""
+    return matrix.device.type == "cpu"
+
+
+def _sound(values: Tensor, info: Tensor) -> Tensor:
+    """Values where an algorithm has succeeded, else NaN, which every later number shows."""
+    if _can_ask(values):
+        return values
+    has_failed = info != 0
+    return values.masked_fill(has_failed[..., None, None], torch.nan)
+
+
 def half_log_determinant(factor: Tensor) -> Tensor:
     """``½ log det A`` of a matrix with the lower factor ``L``."""
     diagonal = factor.diagonal(dim1=-2, dim2=-1)

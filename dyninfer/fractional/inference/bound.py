@@ -119,8 +119,7 @@ def guided_paths(
     if readout is None:
         pseudo = PseudoObservations.of(prior, series)
         readout = Readout(pseudo, lambda x: normal_fit(prior, series, x))
-    fine = series.refined(n_steps)
-    guide = GuidedEquation(equation, fine, readout.pseudo, n_steps)
+    guide = GuidedEquation(equation, series, readout.pseudo, n_steps)
     steering = None
     if control is not None:
         steering = Steering(control, guide.fine.times, n_steps)

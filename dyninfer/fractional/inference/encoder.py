@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from dyninfer.fractional.inference.series import rows_at
 
@@ -121,20 +120,38 @@ class RecurrentEncoder(nn.Module):
 
     def _read(self, rows: Tensor, lengths: Tensor) -> Tensor:
         """Context ``(P, L, c)``; beyond its end, a path's context stays."""
-        n_times = rows.shape[1]
-        # Packed, so that the backward pass of the units begins at the end of each path.
-        packed = pack_padded_sequence(
-            rows,
-            lengths.cpu(),
-            batch_first=True,
-            enforce_sorted=False,
-        )
-        output, _ = self.reader(packed)
-        context, _ = pad_packed_sequence(output, batch_first=True, total_length=n_times)
+        n_paths, n_times, _ = rows.shape
         position = torch.arange(n_times, device=rows.device)
+        position = position.expand(n_paths, -1)
         end = lengths.unsqueeze(1) - 1
+        # Each path is turned round by itself, so that the second pass begins at its end. Packed
+        # sequences would do the same, and wait for the lengths.
+        is_inside = position <= end
+        turned = torch.where(is_inside, end - position, position)
+        ahead = self._pass(rows, "")
+        back = self._pass(rows_at(rows, turned), "_reverse")
+        context = torch.cat([ahead, rows_at(back, turned)], dim=-1)
         inside = torch.minimum(position, end)
         return rows_at(context, inside)
+
+    def _pass(self, rows: Tensor, direction: str) -> Tensor:
+        """The units of one direction along ``(P, L, …)``, from the first time on."""
+        names = "weight_ih", "weight_hh", "bias_ih", "bias_hh"
+        parameters = [getattr(self.reader, f"{name}_l0{direction}") for name in names]
+        begin = rows.new_zeros(1, len(rows), self.reader.hidden_size)
+        run: Any = torch.gru
+        output, _ = run(
+            rows,
+            begin,
+            parameters,
+            has_biases=True,
+            num_layers=1,
+            dropout=0.0,
+            train=self.training,
+            bidirectional=False,
+            batch_first=True,
+        )
+        return output
 
 
 def _mean_over_times(context: Tensor, is_inside: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ from dyninfer.fractional.inference.prior import LinearPrior
 from dyninfer.fractional.inference.series import Series
 from dyninfer.fractional.settings import Variational
 from dyninfer.learning.objective import Objective
-from dyninfer.learning.parallel import pick_device
-from dyninfer.learning.random import stream
+from dyninfer.learning.parallel import pick_device, rank
+from dyninfer.learning.random import stream, subseed
 from dyninfer.learning.run import Run
 from dyninfer.learning.training import Result, Training, train
 
@@ -24,11 +24,10 @@ _PRIOR_PACE = 5.0
 
 
 class Batch(NamedTuple):
-    """Paths of one step, where their windows begin, and the seed of their noise."""
+    """Paths of one step, and where their windows begin."""
 
     rows: Tensor
     start: Tensor
-    seed: Tensor
 
 
 class BoundObjective(Objective):
@@ -44,7 +43,7 @@ class BoundObjective(Objective):
         Its ``n_samples``, ``window``, ``grow`` and ``anneal`` count here.
     validation_set : Series, optional
     seed : int
-        Of the noise of every validation.
+        Of the noise of every step, and of every validation.
     """
 
     def __init__(
@@ -87,13 +86,7 @@ class BoundObjective(Objective):
         n_starts = (last_start + 1).clamp_min(1)
         share = torch.rand(n_rows, dtype=torch.float64, **draw)
         start = share * n_starts
-        # One seed a row, as entries of a batch have one dimension; the first is that of the step.
-        seed = torch.randint(2**62, (n_rows,), **draw)
-        return Batch(
-            rows=rows,
-            start=start.long(),
-            seed=seed,
-        )
+        return Batch(rows=rows, start=start.long())
 
     def loss(self, process: Any, batch: Batch) -> dict[str, Tensor]:
         """The loss, with the fit and the divergence it is made of, per observed value."""
@@ -102,7 +95,8 @@ class BoundObjective(Objective):
             series = self.series.window(batch.rows, batch.start, length)
         else:
             series = self.series[batch.rows]
-        seed = int(batch.seed[0])
+        # Not drawn with the batch: the host would wait for it. Each process has noise of its own.
+        seed = subseed(self.seed, "step", self.step, rank())
         n_samples = self.settings.n_samples
         guided, _ = process.guided(series, n_samples, seed)
         # Per observed value, so that a learning rate means the same for any number of them.

@@ -10,13 +10,10 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from dyninfer.fractional.gaussian.chain import Chain, pick
-from dyninfer.fractional.gaussian.linear import stationary_memory
-from dyninfer.fractional.gaussian.matrices import apply, covariance_root
+from dyninfer.fractional.inference.memory_steps import MemorySteps
 from dyninfer.fractional.inference.prior import LinearPrior
 from dyninfer.fractional.inference.reference import Frozen
 from dyninfer.fractional.inference.series import Series, spread_out
-from dyninfer.fractional.noise.moments import integrated_decay
-from dyninfer.fractional.stepper import noise_factors
 
 
 class PseudoObservations(NamedTuple):
@@ -29,26 +26,35 @@ class PseudoObservations(NamedTuple):
     values : Tensor, ``(P, L, d)``
     precision : Tensor, ``(P or 1, L, d)``
         Inverse variance; 0 where nothing is observed.
+    may_end_early : bool
+        Whether there may be many times after the last observation.
     """
 
     values: Tensor
     precision: Tensor
+    may_end_early: bool = True
 
     @classmethod
     def of(cls, prior: LinearPrior, series: Series) -> PseudoObservations:
         """The observations themselves, of a state whose coordinates are the features."""
         precision = (-2 * prior.log_noise).exp()
-        return cls(series.values, series.mask * precision)
+        return cls(series.values, series.mask * precision, series.has_further_times)
 
     def refined(self, n_steps: int) -> PseudoObservations:
         """The same at times with ``n_steps`` steps in every gap."""
         return PseudoObservations(
             spread_out(self.values, n_steps),
             spread_out(self.precision, n_steps),
+            self.may_end_early,
         )
 
     def last(self) -> int:
-        """Number of the last time at which anything is observed, 0 where nothing is."""
+        """Number of the last time at which anything is observed, 0 where nothing is.
+
+        That of the last time where few can follow: a look at the numbers would wait for the device.
+        """
+        if not self.may_end_early:
+            return self.values.shape[1] - 1
         is_observed = self.precision > 0
         at_any_path = is_observed.any(-1).any(0)
         (numbers,) = at_any_path.nonzero(as_tuple=True)
@@ -67,33 +73,32 @@ class EulerSteps:
         ``Φ``.
     root : Tensor, ``(u, d, S, r)``
         ``N``.
+    start_root : Tensor, ``(d, S, S)``
+        Root of the covariance of state and memory at the first time.
     along : Tensor, ``(u, r)``
         What a control of one does to ``ε``.
     """
 
     transition: Tensor
     root: Tensor
+    start_root: Tensor
     along: Tensor
 
     @classmethod
-    def of(cls, prior: LinearPrior, gaps: Tensor) -> EulerSteps:
+    def of(cls, prior: LinearPrior, memory: MemorySteps) -> EulerSteps:
         """Steps whose memory is exact, and whose drift follows Euler's rule."""
-        nodes = prior.noise.nodes
-        lengths = gaps[:, None]
-        factor = noise_factors(nodes, gaps)
-        # A constant control moves every memory by its gain: the ε of least norm that does so.
-        gain = integrated_decay(nodes, lengths)
         return cls(
-            transition=_euler_transition(prior, lengths),
-            root=_euler_root(prior, factor),
-            along=apply(torch.linalg.pinv(factor), gain),
+            transition=_euler_transition(prior, memory.lengths),
+            root=_euler_root(prior, memory.factor),
+            start_root=_start_root(prior, memory.start_root),
+            along=memory.along,
         )
 
     def chain(self, prior: LinearPrior, gap: Tensor) -> Chain:
         """The chain of coordinates over the gaps of numbers ``(P or 1, L − 1)``."""
         return Chain(
-            mean=prior.start().mean,
-            start_root=_start_root(prior),
+            mean=prior.chain_start(),
+            start_root=self.start_root,
             transition=pick(self.transition, gap),
             root=pick(self.root, gap),
         )
@@ -101,15 +106,13 @@ class EulerSteps:
 
 def _euler_transition(prior: LinearPrior, lengths: Tensor) -> Tensor:
     """``Φ`` ``(u, d, S, S)`` over lengths ``(u, 1)``."""
-    nodes = prior.noise.nodes
     # The zero node is the Brownian motion itself: it is in the kick and remembers nothing.
-    is_memory = nodes > 0
-    rates = nodes[is_memory]
+    rates = prior.noise.memory_rates
     exponent = -lengths * rates
     loss = -torch.expm1(exponent)
     # dX = … + σ Σ_k w_k dY_k, and the chain holds √(2γ_k) Y_k.
     scale = prior.scale.unsqueeze(1)
-    of_memory = prior.weights[:, is_memory]
+    of_memory = prior.weights[:, prior.noise.first_memory :]
     amplitude = scale * of_memory
     pull = -amplitude * loss.unsqueeze(1) / _memory_unit(rates)
     stay = 1 - prior.rate * lengths
@@ -121,13 +124,12 @@ def _euler_transition(prior: LinearPrior, lengths: Tensor) -> Tensor:
 
 def _euler_root(prior: LinearPrior, factor: Tensor) -> Tensor:
     """``N`` ``(u, d, S, r)`` from the roots ``(u, K + 1, r)`` of the noise of the memory."""
-    nodes = prior.noise.nodes
-    is_memory = nodes > 0
-    unit = _memory_unit(nodes[is_memory]).unsqueeze(1)
+    rates = prior.noise.memory_rates
+    unit = _memory_unit(rates).unsqueeze(1)
     scale = prior.scale.unsqueeze(1)
     amplitude = scale * prior.weights
     kick = amplitude @ factor  # (u, d, r)
-    memory = unit * factor[:, is_memory]
+    memory = unit * factor[:, prior.noise.first_memory :]
     return _stacked_rows(kick, memory)
 
 
@@ -150,14 +152,15 @@ def frozen_chain(chain: Chain, lengths: Tensor, frozen: Frozen) -> Chain:
     root = chain.root
     n_states, n_noises = root.shape[-2:]
     first_state = root.new_zeros(n_states, n_states)
-    first_state[0, 0] = 1
+    # Filled, not assigned: a number that is assigned is sent to the device.
+    first_state[0, 0].fill_(1)
     if frozen.amplitude is not None:
         # The amplitude scales what the noise does to the state: first row, less its own entry.
         change = _for_matrices(frozen.amplitude) - 1
         recall = torch.zeros_like(first_state)
-        recall[0, 1:] = 1
+        recall[0, 1:].fill_(1)
         kick = root.new_zeros(n_states, n_noises)
-        kick[0] = 1
+        kick[0].fill_(1)
         transition = transition * (1 + change * recall)
         root = root * (1 + change * kick)
     # As Euler's rule has it: over a step the drift adds its slope times the length.
@@ -182,11 +185,8 @@ def _for_matrices(x: Tensor) -> Tensor:
     return by_step[..., None, None]
 
 
-def _start_root(prior: LinearPrior) -> Tensor:
+def _start_root(prior: LinearPrior, memory: Tensor) -> Tensor:
     """Root of the covariance of state and memory at the first time, ``(d, S, S)``."""
-    noise = prior.noise
-    covariance = stationary_memory(noise.nodes, noise.kind)
-    memory = covariance_root(covariance)
     size = len(memory)
     deviation = prior.log_start.exp()
     of_state = deviation[:, None, None]

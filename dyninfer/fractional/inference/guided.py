@@ -23,16 +23,18 @@ class GuidedEquation:
     def __init__(
         self,
         equation: Equation,
-        fine: Series,
+        series: Series,
         pseudo: PseudoObservations,
         n_steps: int,
     ):
+        fine = series.refined(n_steps)
         prior = equation.prior
         self.equation = equation
         self.fine = fine
         self.level = prior.mean(fine.times)  # (P, L, d)
         self.lengths = fine.gaps[fine.gap]  # (P or 1, L − 1)
-        steps = EulerSteps.of(prior, fine.gaps)
+        memory = prior.known_steps.of(series.gaps, n_steps)
+        steps = EulerSteps.of(prior, memory)
         along = steps.along[fine.gap]
         self.along = along.unbind(1)
         self.chain = steps.chain(prior, fine.gap)

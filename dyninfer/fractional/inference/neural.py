@@ -48,6 +48,7 @@ class NeuralModel(nn.Module):
     """
 
     needs_steps = True
+    n_updates: Tensor
 
     def __init__(self, prior: LinearPrior, parts: Parts, layout: Layout):
         super().__init__()
@@ -55,8 +56,9 @@ class NeuralModel(nn.Module):
         self.layout = layout
         self.latent = layout.latent
         self.content_dim = layout.content_dim
-        # A tensor: torch.compile would compile a number anew in every step.
-        self.n_updates = torch.tensor(0)
+        # A tensor: torch.compile would compile a number anew in every step. It is with the others
+        # where these are, and no part of what is learned.
+        self.register_buffer("n_updates", torch.tensor(0), persistent=False)
         # When, while modules are searched for what is not finite.
         self.suspected: str | None = None
         self.scaling = layout.scaling or unit_scaling(prior.n_states)
@@ -366,8 +368,10 @@ class NeuralModel(nn.Module):
 
     def _pseudo_observations(self, series: Series, encoding: Encoding | None) -> PseudoObservations:
         readable = self._readable(series)
+        may_end_early = self.layout.read_first is not None or series.has_further_times
         if not self.latent or encoding is None:
-            return PseudoObservations.of(self.prior, readable)
+            pseudo = PseudoObservations.of(self.prior, readable)
+            return pseudo._replace(may_end_early=may_end_early)
         n_states = encoding.mean.shape[-1]
         placed = readable.placed.unsqueeze(-1)
         rows = placed.expand(-1, -1, n_states)
@@ -382,6 +386,7 @@ class NeuralModel(nn.Module):
         return PseudoObservations(
             values=values_at_all_times * is_observed,
             precision=precision_at_all_times * is_observed,
+            may_end_early=may_end_early,
         )
 
 

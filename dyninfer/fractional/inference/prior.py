@@ -13,6 +13,7 @@ from dyninfer.fractional import MarkovApproximation
 from dyninfer.fractional.gaussian.chain import Observations, Start
 from dyninfer.fractional.gaussian.linear import LinearEquation, stationary_memory, transitions
 from dyninfer.fractional.gaussian.matrices import identity
+from dyninfer.fractional.inference.memory_steps import KnownSteps
 from dyninfer.fractional.inference.series import Series
 
 LinearDrift = Literal["none", "constant", "linear"]
@@ -96,6 +97,7 @@ class LinearPrior(nn.Module):
         self.latent = latent
         self.tau = tau
         self.exposure = exposure
+        self.known_steps = KnownSteps(noise)
         zeros = torch.zeros(n_states)
         logit = torch.zeros(1, dtype=torch.float64)
         if hurst is not None:
@@ -139,13 +141,13 @@ class LinearPrior(nn.Module):
     @property
     def n_memory(self) -> int:
         """Memory of every coordinate, the zero node left out, which feeds nothing back."""
-        is_memory = self.noise.nodes > 0
-        return int(is_memory.sum())
+        return len(self.noise.memory_rates)
 
     @property
     def weights(self) -> Tensor:
         """Weights of the memory, ``(d, K + 1)``."""
-        weights = self.noise.weights(self.hurst)
+        # A sigmoid lies between 0 and 1, which a device would be asked, and waited for.
+        weights = self.noise.weights_at(self.hurst)
         return weights.expand(self.n_states, -1)
 
     @property
@@ -207,16 +209,20 @@ class LinearPrior(nn.Module):
             if parameter is not None and parameter.requires_grad:
                 parameter.clamp_(low, high)
 
-    def start(self) -> Start:
-        """Distribution of state and memory at the first time of a path."""
-        memory = stationary_memory(self.noise.nodes, self.noise.kind)
-        n_memory = len(memory)
+    def chain_start(self) -> Tensor:
+        """Mean of state and memory at the first time of a path, ``(d, S)``."""
         state_mean = self.start_mean
         if self.drift_kind == "linear":
             # The chain counts from the level.
             state_mean = state_mean - self.level
         column = state_mean[:, None]
-        mean = pad(column, (0, n_memory))
+        return pad(column, (0, self.n_memory))
+
+    def start(self) -> Start:
+        """Distribution of state and memory at the first time of a path."""
+        memory = stationary_memory(self.noise.nodes, self.noise.kind)
+        n_memory = len(memory)
+        mean = self.chain_start()
         size = 1 + n_memory
         covariance = memory.new_zeros(self.n_states, size, size)
         log_variance = 2 * self.log_start

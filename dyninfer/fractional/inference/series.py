@@ -111,6 +111,11 @@ class Series:
         return replace(some, mask=self.mask[rows], gap=self.gap[rows])
 
     @property
+    def has_further_times(self) -> bool:
+        """Whether there are times beside those of the paths themselves."""
+        return self.queried.shape[1] > 0
+
+    @property
     def full_mask(self) -> Tensor:
         """Which values were observed, ``(P, L, F)``."""
         return self.mask.expand_as(self.values)
@@ -216,7 +221,12 @@ def spread_out(x: Tensor, n_steps: int) -> Tensor:
 
 
 def _shared(gap: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """One row for all paths where all have the same: precisions are then computed once."""
+    """One row for all paths where all have the same: precisions are then computed once.
+
+    On a device they are computed for all at once, which costs less than to wait for the answer.
+    """
+    if gap.device.type != "cpu":
+        return gap, mask
     first_gap = gap[:1]
     first_mask = mask[:1]
     is_same_gap = gap == first_gap

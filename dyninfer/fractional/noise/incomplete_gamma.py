@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -102,10 +104,15 @@ def _scaled_series(a: Tensor, z: Tensor) -> Tensor:
     return z**a * series
 
 
+@cache
+def _quadrature_on(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Nodes and weights, sent to a device once."""
+    return _NODES.to(device), _WEIGHTS.to(device)
+
+
 def _laguerre(a: Tensor, z: Tensor) -> Tensor:
     """``e^z Q(a, z) = z^{a−1}/Γ(a) ∫_0^∞ e^{−x} (1 + x/z)^{a−1} dx``, by Gauss and Laguerre."""
-    nodes = _NODES.to(z.device)
-    weights = _WEIGHTS.to(z.device)
+    nodes, weights = _quadrature_on(z.device)
     power = a - 1
     # (1 + x/z)^{a−1} in logarithms, which keep the digits of a small x/z.
     ratio = nodes / z.unsqueeze(-1)

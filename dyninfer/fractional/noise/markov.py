@@ -124,6 +124,16 @@ class MarkovApproximation(nn.Module):
         self.register_buffer("_scaled", scaled, persistent=False)
         self.register_buffer("_grams", grams, persistent=False)
 
+    @property
+    def first_memory(self) -> int:
+        """Number of the first positive node: nodes before it feed nothing back."""
+        return int(self.zero_node)
+
+    @property
+    def memory_rates(self) -> Tensor:
+        """The positive nodes ``γ``, ``(K,)``."""
+        return self.nodes[self.first_memory :]
+
     def _apply(self, fn: Any, recurse: bool = True) -> MarkovApproximation:
         """Follow the module to another device, but stay in float64: less ruins the weights."""
         for name, buffer in self._buffers.items():
@@ -137,7 +147,10 @@ class MarkovApproximation(nn.Module):
 
         Their sum is the coefficient of ``dW`` in ``dB̂``. They have gradients in ``hurst``.
         """
-        h = self._hurst(hurst)
+        return self.weights_at(self._hurst(hurst))
+
+    def weights_at(self, h: Tensor) -> Tensor:
+        """The same weights, for indices that are known to lie between 0 and 1."""
         unit_weights = self._unit_weights(h)
         amplitude = self._amplitude(h)
         # The motion scales like time to the power H, that of the nodes like the root of time.

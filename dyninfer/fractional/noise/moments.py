@@ -158,7 +158,7 @@ def _mean_decay(x: Tensor) -> Tensor:
 def _odd_series(x: Tensor) -> Tensor:
     """``(sinh x − x) / x³ = Σ_j x^{2j} / (2j + 3)!``."""
     # Sixteen terms are exact in float64 for x ≤ 4.
-    exponents = as_double(range(0, 32, 2), like=x)
+    exponents = torch.arange(0, 32, 2, dtype=torch.float64, device=x.device)
     powers = x.unsqueeze(-1) ** exponents
     log_factorial = torch.lgamma(exponents + 4)
     coefficients = torch.exp(-log_factorial)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from dyninfer.fractional.gaussian.matrices import solve
 from dyninfer.fractional.noise.moments import cross, gram, power
 from dyninfer.fractional.noise.motion import Kind
 
@@ -85,7 +86,7 @@ class WeightProblem:
         diagonal = torch.full_like(vector, ridge)
         regular = unit + torch.diag_embed(diagonal)
         right_side = scale * vector
-        solution = torch.linalg.solve(regular, right_side)
+        solution = solve(regular, right_side)
         return scale * solution
 
     def relative_error(self, hurst: Tensor, nodes: Tensor, gram: Tensor, w: Tensor) -> Tensor:
