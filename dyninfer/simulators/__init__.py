@@ -16,6 +16,7 @@ from dyninfer.simulators.cell_states import CellStates
 from dyninfer.simulators.double_well import DoubleWell
 from dyninfer.simulators.flashing_ratchet import FlashingRatchet
 from dyninfer.simulators.gene_network import BranchingNetwork
+from dyninfer.simulators.ground_state import GroundState
 from dyninfer.simulators.hydrogen import HydrogenSuperposition
 from dyninfer.simulators.ion_channel import IonChannel
 from dyninfer.simulators.ornstein_uhlenbeck import OrnsteinUhlenbeck
@@ -34,6 +35,7 @@ __all__ = [
     "DoubleWell",
     "FlashingRatchet",
     "FreeWavePacket",
+    "GroundState",
     "HarmonicWavePacket",
     "HydrogenSuperposition",
     "IonChannel",

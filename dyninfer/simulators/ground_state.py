@@ -1,0 +1,373 @@
+"""Gradient flows of a quantum energy, which carry any state to the ground state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.func import jacfwd, vmap
+
+from dyninfer.diffusions import Diffusion
+from dyninfer.diffusions.diffusion import Time
+from dyninfer.learning.random import stream
+from dyninfer.learning.settings import check_count, check_word
+from dyninfer.simulators.base import System, check_positive, check_times, time_like
+from dyninfer.simulators.walkers import Walkers, log_density_change
+from dyninfer.transport.curves import DensityCurve
+
+Potential = Callable[[Tensor], Tensor]
+Ansatz = Callable[[Tensor, Tensor], Tensor]
+Metric = Literal["fisher-rao", "wasserstein", "both"]
+
+_METRICS = ("fisher-rao", "wasserstein", "both")
+# Directions of the parameters whose share of the metric is less change nothing that is measured.
+_LEAST_SHARE = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroundState(System):
+    r"""Flows of ``q = |ψ|²`` down its energy, in the parameters of an ansatz.
+
+    With :math:`\hbar = m = 1`, the energy of a real state is the mean of its local energy
+
+    .. math:: E_{loc} = V - \tfrac14 \Delta\log q - \tfrac18 |\nabla\log q|^2 ,
+
+    which is also the first variation of the energy in ``q``. So its gradient flows are
+    (arXiv 2307.07050)
+
+    .. math:: \partial_t q = -(E_{loc} - E)\,q , \qquad \partial_t q = \nabla\cdot(q \nabla E_{loc})
+
+    in the metric of Fisher and Rao, which is imaginary time, and in that of Wasserstein; or their
+    sum ("both"). Each step is projected on what the parameters can change by the natural gradient.
+
+    Parameters
+    ----------
+    potential : callable, ``(n, d) -> (n,)``
+        ``V`` in atomic units.
+    ansatz : callable, ``(p,), (n, d) -> (n,)``
+        ``log |ψ|`` of parameters at points, by operations of torch that can be differentiated
+        three times.
+    dimension : int
+        Coordinates of all particles together.
+    metric : {"wasserstein", "fisher-rao", "both"}
+
+    Examples
+    --------
+    >>> import torch, dyninfer as di
+    >>> well = di.simulators.GroundState(
+    ...     potential=lambda x: x.square().sum(1) / 2,
+    ...     ansatz=lambda a, x: -a[0] * x.square().sum(1) / 2,
+    ...     dimension=3,
+    ... )
+    >>> descent = well.descend(torch.tensor([2.0]), [0.0, 3.0])
+    >>> descent.energy[-1].round(decimals=2).item()  # three halves
+    1.5
+    """
+
+    potential: Potential
+    ansatz: Ansatz
+    dimension: int
+    metric: Metric = "wasserstein"
+
+    def _check(self) -> None:
+        for name in ("potential", "ansatz"):
+            if not callable(getattr(self, name)):
+                raise TypeError(f"{name} must be a function")
+        check_count(self.dimension, "dimension")
+        check_word(self.metric, "metric", _METRICS)
+
+    def local_energy(self, parameters: Tensor, x: Tensor) -> Tensor:
+        """``E_loc`` at points ``(n, d)``: the same at all of them for an eigenstate, ``(n,)``."""
+        with torch.enable_grad():
+            points = x.detach().requires_grad_()
+            energy = self.local_energy_of(self.ansatz, parameters, points)
+        return energy.detach()
+
+    def rates(self, parameters: Tensor, x: Tensor, weights: Tensor | None = None) -> Tensor:
+        r"""``dθ/dt`` of the projected flow, by samples of ``q``.
+
+        .. math:: \mathrm{Cov}(O)\,\dot\theta = -\mathrm{Cov}(O, E_{loc})
+            \quad\text{or}\quad -E[\nabla O \cdot \nabla E_{loc}], \qquad O = \partial_\theta\log q
+
+        Parameters
+        ----------
+        parameters : Tensor, ``(p,)``
+        x : Tensor, ``(n, d)``
+        weights : Tensor, ``(n,)``, optional
+            Of the samples; by default alike.
+        """
+        if weights is None:
+            weights = torch.ones_like(x[:, 0])
+        share = weights / weights.sum()
+        with torch.enable_grad():
+            points = x.detach().requires_grad_()
+            energy = self.local_energy_of(self.ansatz, parameters, points)
+            (slope,) = torch.autograd.grad(energy.sum(), points)
+        changes = 2 * jacfwd(self.ansatz)(parameters, x)
+        changes = changes - share @ changes
+        weighted = share[:, None] * changes
+        force = torch.zeros_like(parameters)
+        if self.metric != "wasserstein":
+            force = force - weighted.T @ energy.detach()
+        if self.metric != "fisher-rao":
+            force = force - self._of_motion(parameters, x, share[:, None] * slope)
+        return _solved(changes.T @ weighted, force)
+
+    def descend(
+        self,
+        parameters: Tensor,
+        times: Iterable[float],
+        *,
+        n_walkers: int = 4096,
+        n_moves: int = 10,
+        dt: float = 0.05,
+        seed: int = 0,
+    ) -> EnergyDescent:
+        """Follow the flow from parameters ``(p,)`` at the first of the times, which is 0.
+
+        Parameters
+        ----------
+        parameters : Tensor, ``(p,)``
+        times : list of floats
+            At which energies and samples are kept.
+        n_walkers : int
+            Samples of ``q``, by which all means are taken.
+        n_moves : int
+            Metropolis moves of every walker in a step.
+        dt : float
+            Longest step, of second order.
+        seed : int
+
+        Returns
+        -------
+        EnergyDescent
+
+        Raises
+        ------
+        ValueError
+            If the energy stops to be finite, as where the ansatz is no longer normalisable.
+        """
+        moments = check_times(times)
+        if len(moments) < 2:
+            raise ValueError("times must be two or more; the first may be 0")
+        check_positive(dt=dt)
+        n_moves = check_count(n_moves, "n_moves")
+        theta = parameters.detach().double()
+        self._check_answers(theta)
+        generator = stream(seed, "ground state")
+        n_walkers = check_count(n_walkers, "n_walkers")
+        walkers = Walkers.at_rest(self.ansatz, theta, n_walkers, self.dimension, generator)
+        now = 0.0
+        path = [theta]
+        path_times = [now]
+        kept = []
+        for moment in moments:
+            n_steps = math.ceil((moment - now) / dt)
+            for ahead in range(n_steps, 0, -1):
+                h = (moment - now) / ahead
+                theta = self._stepped(theta, walkers.x, h)
+                walkers.follow(theta, n_moves)
+                now += h
+                path.append(theta)
+                path_times.append(now)
+            now = moment
+            # More moves than in a step, so that what is kept does not lag behind.
+            walkers.follow(theta, 5 * n_moves)
+            kept.append(walkers.x.clone())
+        at = torch.tensor(moments, dtype=torch.float64)
+        steps = torch.tensor(path_times, dtype=torch.float64)
+        return EnergyDescent(self, at, torch.stack(kept), steps, torch.stack(path), seed)
+
+    def log_psi_of_each(self, parameters: Tensor, x: Tensor) -> Tensor:
+        """``log |ψ|`` of points ``(n, d)``, each under parameters of its own, ``(n, p)``."""
+
+        def of_one(own: Tensor, point: Tensor) -> Tensor:
+            return self.ansatz(own, point[None])[0]
+
+        return vmap(of_one)(parameters, x)
+
+    def _check_answers(self, theta: Tensor) -> None:
+        x = torch.ones(3, self.dimension, dtype=theta.dtype)
+        answers = {"potential(x)": self.potential(x), "ansatz(theta, x)": self.ansatz(theta, x)}
+        for name, answer in answers.items():
+            if tuple(answer.shape) != (3,):
+                raise ValueError(
+                    f"{name} of x of shape {tuple(x.shape)} has shape {tuple(answer.shape)}; it "
+                    "must be (n,), one number a point"
+                )
+
+    def _stepped(self, theta: Tensor, x: Tensor, h: float) -> Tensor:
+        """Parameters after a step by the midpoint rule; the same samples serve, reweighted."""
+        begin = self.rates(theta, x)
+        middle = theta + h / 2 * begin
+        change = log_density_change(self.ansatz, theta, middle, x)
+        weights = torch.exp(change - change.max())
+        after = theta + h * self.rates(middle, x, weights)
+        if not bool(after.isfinite().all()):
+            raise ValueError(
+                "the flow left all numbers: the local energy is not finite at the samples; start "
+                "from other parameters, or give a smaller dt"
+            )
+        return after
+
+    def local_energy_of(self, log_psi_of: Ansatz, parameters: Tensor, points: Tensor) -> Tensor:
+        """``E_loc`` with its graph, at points that require gradients."""
+        log_psi = log_psi_of(parameters, points)
+        (slope,) = torch.autograd.grad(log_psi.sum(), points, create_graph=True)
+        curvature = torch.zeros_like(log_psi)
+        for axis in range(self.dimension):
+            along = slope[:, axis].sum()
+            (second,) = torch.autograd.grad(along, points, create_graph=True)
+            curvature = curvature + second[:, axis]
+        kinetic = -0.5 * (curvature + slope.square().sum(1))
+        return kinetic + self.potential(points)
+
+    def _of_motion(self, parameters: Tensor, x: Tensor, velocity: Tensor) -> Tensor:
+        """``Σ_i velocity_i · ∇ ∂_θ log q`` ``(p,)``."""
+        with torch.enable_grad():
+            points = x.detach().requires_grad_()
+            theta = parameters.detach().requires_grad_()
+            log_psi = self.ansatz(theta, points)
+            (slope,) = torch.autograd.grad(log_psi.sum(), points, create_graph=True)
+            total = 2 * (slope * velocity).sum()
+            (gradient,) = torch.autograd.grad(total, theta)
+        return gradient
+
+
+@dataclass(frozen=True)
+class EnergyDescent:
+    """A flow that was followed.
+
+    Attributes
+    ----------
+    system : GroundState
+    times : Tensor, ``(time,)``
+    walkers : Tensor, ``(time, n, d)``
+        Samples of ``|ψ|²``.
+    step_times : Tensor, ``(step,)``
+        Times of all steps.
+    path : Tensor, ``(step, p)``
+        Parameters after every step.
+    seed : int
+    """
+
+    system: GroundState
+    times: Tensor
+    walkers: Tensor
+    step_times: Tensor
+    path: Tensor
+    seed: int
+
+    @property
+    def parameters(self) -> Tensor:
+        """Parameters at the times, ``(time, p)``."""
+        return self.parameters_at(self.times)
+
+    @cached_property
+    def energy(self) -> Tensor:
+        """Mean local energy at the times, ``(time,)``."""
+        return self._local_energies.mean(1)
+
+    @property
+    def energy_error(self) -> Tensor:
+        """Standard error of :attr:`energy`; zero for an eigenstate."""
+        n_walkers = self.walkers.shape[1]
+        return self._local_energies.std(1) / n_walkers**0.5
+
+    def parameters_at(self, t: Tensor) -> Tensor:
+        """Parameters ``(n, p)`` at times ``(n,)``, on straight lines between steps."""
+        later, share = _between(self.step_times, t)
+        return torch.lerp(self.path[later - 1], self.path[later], share[:, None])
+
+    def potential(self, t: Time, x: Tensor) -> Tensor:
+        """``−E_loc`` ``(n,)``, whose gradient moves the density where the metric has motion."""
+        theta = self.parameters_at(time_like(t, x).double().expand(len(x)))
+        with torch.enable_grad():
+            points = x.double()
+            if not points.requires_grad:
+                points = points.detach().requires_grad_()
+            energy = self.system.local_energy_of(self.system.log_psi_of_each, theta, points)
+        is_asked = x.requires_grad
+        return -(energy if is_asked else energy.detach()).to(x)
+
+    def velocity(self, t: Time, x: Tensor) -> Tensor:
+        """``−∇ E_loc`` ``(n, d)``."""
+        with torch.enable_grad():
+            points = x.detach().requires_grad_()
+            total = self.potential(t, points).sum()
+            (gradient,) = torch.autograd.grad(total, points)
+        return gradient
+
+    def growth(self, t: Time, x: Tensor) -> Tensor:
+        """``E − E_loc`` ``(n,)``, by which the density grows where the metric has growth."""
+        moment = time_like(t, x).double().expand(len(x))
+        later, share = _between(self.times, moment)
+        mean = torch.lerp(self.energy[later - 1], self.energy[later], share)
+        return mean.to(x) + self.potential(t, x)
+
+    def process(self) -> Diffusion:
+        """The flow as a process: exact where the ansatz holds all densities on the way."""
+        metric = self.system.metric
+        moves = metric != "fisher-rao"
+        grows = metric != "wasserstein"
+        return Diffusion(
+            drift=self.velocity if moves else lambda t, x: torch.zeros_like(x),
+            growth=self.growth if grows else None,
+            potential=self.potential if moves else None,
+        )
+
+    def density_curve(self, n_moves: int = 10) -> DensityCurve:
+        """The density between the first time and the last, for estimators to learn from.
+
+        Parameters
+        ----------
+        n_moves : int
+            Metropolis moves from the walkers of the nearest time to the density at the time asked.
+        """
+        n_moves = check_count(n_moves, "n_moves")
+
+        def sampler(t: Tensor, n: int) -> Tensor:
+            moment = t.detach().double().cpu()
+            distance = (moment[:, None] - self.times).abs()
+            nearest = distance.argmin(1)
+            # Of torch's own generator: the caller sets it for every batch.
+            row = torch.randint(self.walkers.shape[1], (n,))
+            theta = self.parameters_at(moment)
+            start = self.walkers[nearest, row]
+            walkers = Walkers(self.system.log_psi_of_each, theta, start, None)
+            walkers.move(n_moves)
+            return walkers.x.to(t)
+
+        first, last = self.times[[0, -1]].tolist()
+        return DensityCurve(sampler, times=(first, last))
+
+    @cached_property
+    def _local_energies(self) -> Tensor:
+        """``(time, n)``."""
+        pairs = zip(self.parameters, self.walkers, strict=True)
+        rows = [self.system.local_energy(theta, x) for theta, x in pairs]
+        return torch.stack(rows)
+
+
+def _between(times: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+    """Number of the time after each ``t``, and how far ``t`` lies from the one before, 0 to 1."""
+    moments = t.contiguous()
+    later = torch.searchsorted(times, moments).clamp(1, len(times) - 1)
+    begin = times[later - 1]
+    share = (moments - begin) / (times[later] - begin)
+    return later, share
+
+
+def _solved(metric: Tensor, force: Tensor) -> Tensor:
+    """Change of the parameters that a metric ``(p, p)`` asks for; none where it sees nothing."""
+    scale = metric.diagonal().clamp_min(torch.finfo(metric.dtype).tiny).sqrt()
+    values, vectors = torch.linalg.eigh(metric / scale / scale[:, None])
+    is_seen = values > _LEAST_SHARE * values[-1]
+    inverse = torch.where(is_seen, 1 / values.clamp_min(_LEAST_SHARE), 0.0)
+    along = vectors.T @ (force / scale)
+    return vectors @ (inverse * along) / scale
