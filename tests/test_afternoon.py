@@ -17,6 +17,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "guide" / "afternoon.md"
 DAYS = (0.0, 1.0, 2.0, 3.0)
 N = 30  # cells a day
 LEFT, RIGHT = range(8), range(8, 16)
+N_STILL = 24  # genes that nothing moves
 
 
 def script():
@@ -28,14 +29,14 @@ def write_matrix(folder):
     rng = np.random.default_rng(0)
     day = np.repeat(DAYS, N)
     is_right = np.tile([False, True], len(day) // 2)
-    # How far each cell has come; a pair of genes that nothing moves stands beside.
+    # How far each cell has come; genes that nothing moves stand beside.
     way = np.clip(day + 0.3 * rng.normal(size=len(day)), 0, None)
-    rate = np.full((len(day), 24), 20.0)
+    rate = np.full((len(day), 16 + N_STILL), 20.0)
     rate[:, LEFT] += 30 * (way * ~is_right)[:, None]
     rate[:, RIGHT] += 30 * (way * is_right)[:, None]
     counts = csc_matrix(rng.poisson(rate).T)
     barcodes = [f"AAC{k:04d}-1" for k in range(len(day))]
-    genes = [*(f"L{k}" for k in LEFT), *(f"R{k}" for k in RIGHT), *(f"H{k}" for k in range(8))]
+    genes = [*(f"L{k}" for k in LEFT), *(f"R{k}" for k in RIGHT), *(f"H{k}" for k in range(N_STILL))]
     (folder / "matrix").mkdir()
     with gzip.open(folder / "matrix" / "matrix.mtx.gz", "wb") as file:
         mmwrite(file, counts)
@@ -55,7 +56,7 @@ def afternoon(tmp_path_factory):
     """Names of the script after it has run, with short fits and few draws."""
     folder = tmp_path_factory.mktemp("afternoon")
     write_matrix(folder)
-    fit = di.ActionMatching.fit
+    fit = di.StochasticInterpolant.fit
 
     def short(self, data, **options):
         return fit(self, data, **options | {"max_steps": 60, "progress": False})
@@ -63,7 +64,7 @@ def afternoon(tmp_path_factory):
     names = {"__name__": "afternoon"}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr(di.ActionMatching, "fit", short)
+        patch.setattr(di.StochasticInterpolant, "fit", short)
         patch.setattr(di.tl, "fates", partial(di.tl.fates, n_draws=4))
         patch.setattr(di.tl, "transition_matrix", partial(di.tl.transition_matrix, n_draws=4))
         exec(script(), names)

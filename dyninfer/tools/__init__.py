@@ -30,6 +30,7 @@ from dyninfer.tools.jump_tables import (
 )
 from dyninfer.tools.lags import chapman_kolmogorov, implied_timescales
 from dyninfer.tools.lineages import ancestors, descendants, flows
+from dyninfer.tools.noise_scale import noise_scale
 from dyninfer.tools.prevalence import prevalence
 from dyninfer.tools.real_time import time, time_to_fate
 from dyninfer.tools.recommend import Recommendation, recommend
@@ -65,6 +66,7 @@ __all__ = [
     "length_of_stay",
     "likelihood_ratio",
     "next_states",
+    "noise_scale",
     "prevalence",
     "recommend",
     "remove_baseline",

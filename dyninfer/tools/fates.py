@@ -13,10 +13,9 @@ from numpy import ndarray
 
 from dyninfer.data import keys
 from dyninfer.data.columns import check_anndata, check_writable
-from dyninfer.data.times import Clock
 from dyninfer.learning.settings import brief, check_count, check_seed, check_switch, is_number
 from dyninfer.learning.warn import warn
-from dyninfer.tools.fate_baselines import pulled_back, unmoved
+from dyninfer.tools.fate_baselines import transported, unmoved
 from dyninfer.tools.fate_cells import Cells
 from dyninfer.tools.fate_checks import check_model
 from dyninfer.tools.fate_columns import as_stored, entropy, most_probable, write_colors
@@ -47,6 +46,7 @@ def fates(
     n_draws: int = 50,
     noise: Any = None,
     n_neighbors: int = 10,
+    transport: float = 0.0,
     mix: float = 0.0,
     baselines: bool = False,
     seed: int = 0,
@@ -81,9 +81,14 @@ def fates(
         Paths of a cell. Their number alone leaves an error of ``√(p (1 − p) / n_draws)``.
     noise : float or callable, optional
         Noise of the simulation, as in ``model.simulate``. Without noise a path has one end, and
-        nothing is probable: a fate is the labels around that one place.
+        nothing is probable: a fate is the labels around that one place. Where nothing is known of
+        it, ``noise_scale(adata, ...)**2 / 2``: :func:`noise_scale`.
     n_neighbors : int
         End cells around an arrival.
+    transport : float in [0, 1]
+        Part of the answer that is pulled back along transport plans, as the baseline is. The Brier
+        score of an average is never above the average of the scores, and below it where the two
+        err in different cells.
     mix : float in [0, 1]
         Part of the answer that is the shares of the labels at the end, whatever the cell: less
         sharp, and often better. :func:`score_fates` chooses it by clones.
@@ -118,7 +123,7 @@ def fates(
         If fates are certainties, or paths were lost.
     """
     models = _fitted(model)
-    _check_options(of, mix)
+    _check_options(of, transport=transport, mix=mix)
     n_draws = check_count(n_draws, "n_draws")
     n_neighbors = check_count(n_neighbors, "n_neighbors")
     baselines = check_switch(baselines, "baselines")
@@ -142,13 +147,23 @@ def fates(
     n_fates = len(labelling.names)
     answer = _Answer.empty(adata.n_obs, n_fates)
     is_certain = _simulate_all(models, cells, drawing, ends, answer)
+    by_baseline = {}
+    if baselines:
+        by_baseline["neighbors"] = unmoved(cells, at, ends)
+    if baselines or transport > 0:
+        hidden = models[0].hold_out_
+        is_weighted = drawing.is_weighted
+        by_plan = transported(cells, at, ends, hidden, is_weighted, seed)
+        by_baseline["transport"] = by_plan
+    if transport > 0:
+        answer.mix_with(by_plan, transport)
     # Before the end is filled: its cells are what they are.
     answer.mix_with(ends.shares, mix)
     _fill_end(answer, cells, at, labelling, ends, n_neighbors)
     _warn_of(drawing, is_certain, len(models))
     tables = answer.tables()
     if baselines:
-        tables |= _baselines(models[0], cells, drawing, ends, answer)
+        tables |= _with_ends(by_baseline, answer)
     _write(adata, tables, labelling)
     write_colors(adata, label_key, labelling.groups)
     adata.uns[keys.FATES] = {
@@ -156,6 +171,7 @@ def fates(
         "time_key": cells.time_key,
         "of": of,
         "n_refits": len(models),
+        "transport": float(transport),
         "mix": float(mix),
         **_facts(labelling, drawing, is_certain),
     }
@@ -183,11 +199,11 @@ class _Answer:
         self.low[rows] = low
         self.high[rows] = high
 
-    def mix_with(self, shares: ndarray, part: float) -> None:
-        """Draw all fates towards those that any cell has."""
+    def mix_with(self, others: ndarray, part: float) -> None:
+        """Draw all fates towards others ``(fate,)`` or ``(n, fate)``."""
         for values in (self.fates, self.low, self.high):
             values *= 1 - part
-            values += part * shares
+            values += part * others
 
     def tables(self) -> dict[str, ndarray]:
         """Fates and the ends of their intervals, by their keys in ``obsm``."""
@@ -247,11 +263,12 @@ def _fitted(model: Any) -> list[Any]:
     return models
 
 
-def _check_options(of: str, mix: float) -> None:
+def _check_options(of: str, **parts: float) -> None:
     if not isinstance(of, str) or of not in KINDS:
         raise ValueError(f"of must be 'descendants' or 'lineage', found {brief(of)}")
-    if not is_number(mix) or not 0 <= mix <= 1:
-        raise ValueError(f"mix must lie between 0 and 1, found {brief(mix)}")
+    for name, part in parts.items():
+        if not is_number(part) or not 0 <= part <= 1:
+            raise ValueError(f"{name} must lie between 0 and 1, found {brief(part)}")
 
 
 def _read_fates(
@@ -342,29 +359,10 @@ def _warn_of(drawing: Drawing, is_certain: bool, n_models: int) -> None:
         )
 
 
-def _baselines(
-    model: Any, cells: Cells, drawing: Drawing, ends: Ends, answer: _Answer
-) -> dict[str, ndarray]:
-    """Fates without a model, of all cells that have some with it."""
-    # Cells of the end keep their label.
-    still = answer.fates.copy()
-    transported = answer.fates.copy()
-    populations = {}
-    rows_of = {}
-    for time in cells.before(drawing.at):
-        rows = cells.rows(time)
-        rows = rows[cells.is_whole(rows)]
-        if len(rows) == 0:
-            continue
-        states = cells.states[rows]
-        still[rows] = unmoved(states, ends)
-        populations[time] = states
-        rows_of[time] = rows
-    # What was held out from a model, its baseline does not use either.
-    clock = Clock(list(populations))
-    is_hidden = clock.positions(model.hold_out_)
-    steps = [time for k, time in enumerate(populations) if k not in is_hidden]
-    fates_at = pulled_back(populations, steps, ends, drawing.is_weighted, drawing.seed)
-    for time, rows in rows_of.items():
-        transported[rows] = fates_at[time]
-    return {f"{keys.FATES}_neighbors": still, f"{keys.FATES}_transport": transported}
+def _with_ends(by_baseline: dict[str, ndarray], answer: _Answer) -> dict[str, ndarray]:
+    """Tables of fates without a model, where cells of the end have the fate that is theirs."""
+    tables = {}
+    for name, values in by_baseline.items():
+        is_before = np.isfinite(values)
+        tables[f"{keys.FATES}_{name}"] = np.where(is_before, values, answer.fates)
+    return tables

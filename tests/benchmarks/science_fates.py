@@ -7,9 +7,12 @@ differentiated at day 6 from truth and prediction; "undifferentiated" are those 
     DYNINFER_DATA=... python tests/benchmarks/science_fates.py clones --seed 0
     python tests/benchmarks/science_fates.py simulated --seed 0
     python tests/benchmarks/science_fates.py plans --seed 0
+    python tests/benchmarks/science_fates.py counts --seed 0
 
 "plans" pulls simulated fates back along plans whose regularisation is that of the noise: the bridge of a Brownian motion of
-variance ``σ² Δt`` is the plan of squared distances with ``ε = 2 σ² Δt``, here times some factors.
+variance ``σ² Δt`` is the plan of squared distances with ``ε = 2 σ² Δt``, here times some factors. "counts" are cells of a gene
+network, seen as counts of few molecules: on them the regularisation of plans was chosen, which says how much noise all
+methods get. No clone had a part in that.
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ from anndata import AnnData
 from sklearn.decomposition import PCA
 
 import dyninfer as di
-from dyninfer.learning.random import stream
+from dyninfer.learning.random import numpy_stream, stream, subseed
+from dyninfer.simulation.solvers import SRA1
 from dyninfer.simulators.branching import branch
 from dyninfer.tools import fate_baselines
 
@@ -37,13 +41,16 @@ COMMITTED = [label for label in LABELS if label != "undiff"]
 RANKED = list(LABELS[:4])
 COMPONENTS = 20
 GENES, GENE_COMPONENTS, LARGEST_Z = 1000, 30, 10
-# Per day, where the largest component has standard deviation one.
-NOISE = 0.2
-SIGMA = 0.5
+# Parts of the answer that are pulled back along plans.
+PARTS = (0.0, 0.5)
 # Of plans, in units of the mean squared distance: what fates without a model are pulled back by.
 REGULARIZATION = 0.1
 # Regularisations, in units of that of the noise.
 FACTORS = (0.25, 0.5, 1.0, 2.0)
+# Regularisations, in units of the mean squared distance.
+REGULARIZATIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
+# Times of the network, whose fates are those of the last, and molecules of a gene at a level of one.
+NETWORK_TIMES, MOLECULES = (1.0, 2.0, 3.0, 4.5, 6.0), 2.0
 # Simulators, times, and the column that the second one is compared with to tell one fate from the other.
 SIMULATED = {
     "BranchingPopulation": (di.simulators.BranchingPopulation(), [1.0, 2.0, 3.0, 4.0], None),
@@ -56,7 +63,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "what", choices=("clones", "simulated", "plans"), nargs="?", default="simulated"
+        "what", choices=("clones", "simulated", "plans", "counts"), nargs="?", default="simulated"
     )
     parser.add_argument("--steps", type=int, help="training steps at most")
     parser.add_argument("--draws", type=int, default=50)
@@ -74,21 +81,22 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def methods() -> dict[str, tuple[Any, Any]]:
+def methods(sigma: float) -> dict[str, tuple[Any, Any]]:
     """Estimators and the noise of their simulation."""
+    noise = sigma**2 / 2
     return {
-        "interpolant": (di.StochasticInterpolant(), NOISE),
+        "interpolant": (di.StochasticInterpolant(), noise),
         "interpolant, unbalanced": (
             di.StochasticInterpolant(
                 coupling=di.UnbalancedOTCoupling(regularization=REGULARIZATION)
             ),
-            NOISE,
+            noise,
         ),
         "interpolant, entropic": (
             di.StochasticInterpolant(coupling=di.EntropicOTCoupling(regularization=REGULARIZATION)),
-            NOISE,
+            noise,
         ),
-        "action matching": (di.ActionMatching(sigma=SIGMA), None),
+        "action matching": (di.ActionMatching(sigma=sigma), None),
     }
 
 
@@ -98,9 +106,13 @@ def gene_components(adata: AnnData) -> np.ndarray:
     expression = np.log1p(counts / counts.sum(1, keepdims=True) * 1e4)
     # Of expression, the variance grows with the mean.
     dispersion = expression.var(0) / (expression.mean(0) + 1e-3)
-    genes = expression[:, np.argsort(-dispersion)[:GENES]]
-    z = (genes - genes.mean(0)) / (genes.std(0) + 1e-9)
-    components = PCA(GENE_COMPONENTS, random_state=0)
+    return scaled_components(expression[:, np.argsort(-dispersion)[:GENES]])
+
+
+def scaled_components(expression: np.ndarray) -> np.ndarray:
+    """Principal components of genes that all have variance one."""
+    z = (expression - expression.mean(0)) / (expression.std(0) + 1e-9)
+    components = PCA(min(GENE_COMPONENTS, *z.shape), random_state=0)
     return components.fit_transform(z.clip(-LARGEST_Z, LARGEST_Z))
 
 
@@ -120,40 +132,47 @@ def blood_cells(of_genes: bool = False) -> AnnData:
 def score_clones(options: argparse.Namespace) -> pd.DataFrame:
     """Scores of every method and baseline on both tasks."""
     adata = blood_cells(options.genes)
+    keys = {"time_key": "day", "use_rep": "X_scaled"}
+    sigma = di.tl.noise_scale(adata, **keys)
     rows = []
-    for name, (estimator, noise) in methods().items():
+    for name, (estimator, noise) in methods(sigma).items():
         if options.only and name not in options.only:
             continue
         begin = time.process_time()
         model = estimator.fit(
-            adata,
-            time_key="day",
-            use_rep="X_scaled",
-            seed=options.seed,
-            max_steps=options.steps,
-            progress=False,
+            adata, **keys, seed=options.seed, max_steps=options.steps, progress=False
         )
         for of in ("descendants", "lineage"):
-            di.tl.fates(
-                model,
-                adata,
-                "label",
-                of=of,
-                n_draws=options.draws,
-                noise=noise,
-                baselines=True,
-                seed=options.seed,
-            )
-            seconds = time.process_time() - begin
-            for task, sources in (("committed", None), ("undifferentiated", ["undiff"])):
-                scores = di.tl.score_fates(
-                    adata, "X_clone", start=4, states=COMMITTED, sources=sources, ranked=RANKED
+            for part in PARTS:
+                di.tl.fates(
+                    model,
+                    adata,
+                    "label",
+                    of=of,
+                    n_draws=options.draws,
+                    noise=noise,
+                    transport=part,
+                    baselines=True,
+                    seed=options.seed,
                 )
-                scores.insert(0, "task", task)
-                scores["seconds"] = seconds
-                rows.append(scores.rename({"fates": f"{name}: {of}"}).reset_index())
+                scores = scores_by_task(adata)
+                scores["seconds"] = time.process_time() - begin
+                answer = f"{name}: {of}, {part:g} of plans"
+                rows.append(scores.rename({"fates": answer}).reset_index())
                 print(rows[-1].round(3).to_string(), flush=True)
     return pd.concat(rows).drop_duplicates(["prediction", "task"])
+
+
+def scores_by_task(adata: AnnData) -> pd.DataFrame:
+    """Scores of all sources, and of those that are undifferentiated."""
+    tables = []
+    for task, sources in (("committed", None), ("undifferentiated", ["undiff"])):
+        scores = di.tl.score_fates(
+            adata, "X_clone", start=4, states=COMMITTED, sources=sources, ranked=RANKED
+        )
+        scores.insert(0, "task", task)
+        tables.append(scores)
+    return pd.concat(tables)
 
 
 def is_upper(states: np.ndarray, other: int | None) -> np.ndarray:
@@ -282,9 +301,79 @@ def score_plans(options: argparse.Namespace) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def cells_as_counts(options: argparse.Namespace) -> AnnData:
+    """Cells of a gene network with components of their counts, their fates, and the share of fate A to come."""
+    network = di.simulators.BranchingNetwork()
+    n_cells = max(20, options.cells // 4)
+    samples = [
+        network.sample(now, n_cells, seed=subseed(options.seed, "cells", k))
+        for k, now in enumerate(NETWORK_TIMES)
+    ]
+    expected = []
+    for now, cells in zip(NETWORK_TIMES[:-1], samples, strict=False):
+        copies = cells.repeat_interleave(options.clones, 0)
+        times = [now, NETWORK_TIMES[-1]]
+        run = di.simulate(network.process(), copies, times, seed=options.seed, solver=SRA1(dt=0.05))
+        is_a = network.fates(run.states[:, -1]) == "A"
+        expected.append(is_a.reshape(n_cells, -1).mean(1))
+    is_a = network.fates(samples[-1]) == "A"
+    levels = np.concatenate(samples).clip(0)
+    rng = numpy_stream(options.seed, "counts")
+    expression = np.log1p(rng.poisson(MOLECULES * levels))
+    obs = pd.DataFrame({"time": np.repeat(NETWORK_TIMES, n_cells)})
+    obs.index = obs.index.astype(str)
+    obs["label"] = np.concatenate(
+        [np.repeat("early", n_cells * len(expected)), np.where(is_a, "A", "B")]
+    )
+    obs["truth"] = np.concatenate([*expected, is_a])
+    adata = AnnData(expression.astype(np.float32), obs=obs)
+    components = scaled_components(expression)
+    adata.obsm["X_scaled"] = components / components.std(0).max()
+    return adata
+
+
+def score_counts(options: argparse.Namespace) -> pd.DataFrame:
+    """Mean squared error of the share of fate A at every time, by plans and by a model."""
+    adata = cells_as_counts(options)
+    keys = {"time_key": "time", "use_rep": "X_scaled"}
+    sigma = di.tl.noise_scale(adata, **keys)
+    model = di.StochasticInterpolant().fit(
+        adata, **keys, seed=options.seed, max_steps=options.steps, progress=False
+    )
+    answers = {}
+    for part in PARTS:
+        fates = di.tl.fates(
+            model,
+            adata,
+            "label",
+            n_draws=options.draws,
+            noise=sigma**2 / 2,
+            transport=part,
+            baselines=True,
+            seed=options.seed,
+        )
+        answers[f"interpolant, {part:g} of plans"] = fates["A"]
+    answers["neighbors"] = adata.obsm["dyninfer_fates_neighbors"]["A"]
+    regularization = fate_baselines.REGULARIZATION
+    for epsilon in REGULARIZATIONS:
+        fate_baselines.REGULARIZATION = epsilon
+        # All of the answer is that of the plans.
+        fates = di.tl.fates(model, adata, "label", n_draws=1, noise=0.0, transport=1.0)
+        answers[f"plans, {epsilon:g}"] = fates["A"]
+    fate_baselines.REGULARIZATION = regularization
+    squares = {name: (values - adata.obs["truth"]) ** 2 for name, values in answers.items()}
+    by_time = pd.DataFrame(squares).groupby(adata.obs["time"]).mean()
+    return by_time.iloc[:-1].T.rename_axis("prediction").reset_index()
+
+
 def main(arguments: list[str] | None = None) -> pd.DataFrame:
     options = parse(arguments)
-    scores = {"clones": score_clones, "simulated": score_simulated, "plans": score_plans}
+    scores = {
+        "clones": score_clones,
+        "simulated": score_simulated,
+        "plans": score_plans,
+        "counts": score_counts,
+    }
     table = scores[options.what](options)
     print(table.round(4).to_string(index=False))
     return table

@@ -176,10 +176,11 @@ def test_tune_takes_paths_and_fits_without_those_held_out(tracks, capsys):
 
 def test_fates_are_those_of_python_and_are_written(model, folder, capsys):
     argv = ["fates", model, "cells.h5ad", "--label-key", "kind", "--n-draws", "5"]
+    argv += ["--transport", "0.5"]
     files = ["--out", "fates.h5ad", "--table", "fates.csv"]
     content = printed(capsys, *argv, *files, "--json")
     cells = anndata.read_h5ad("cells.h5ad")
-    expected = di.tl.fates(di.load(model), cells, label_key="kind", n_draws=5)
+    expected = di.tl.fates(di.load(model), cells, label_key="kind", n_draws=5, transport=0.5)
     assert content["fates"] == ["left", "right"]
     groups = di.tl.transition_table(cells, "kind").reset_index()
     assert [row["left"] for row in content["table"]] == list(groups["left"])

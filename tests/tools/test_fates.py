@@ -117,6 +117,8 @@ def test_states_choose_order_and_merge():
         ({"at": 1.5}, "the times are 0, 1, 2"),
         ({"of": "clones"}, "'descendants' or 'lineage'"),
         ({"mix": 2}, "mix must lie between 0 and 1"),
+        ({"transport": -0.1}, "transport must lie between 0 and 1"),
+        ({"transport": True}, "transport must lie between 0 and 1"),
         ({"n_draws": 0}, "n_draws must be at least 1"),
     ],
 )
@@ -311,6 +313,33 @@ def test_mixing_moves_fates_to_the_shares_of_the_end():
     model = fitted(adata)
     pure, half = (fates(model, adata, "label", mix=mix).iloc[:12] for mix in (0, 0.5))
     np.testing.assert_allclose(half, 0.5 * pure + 0.25, atol=1e-12)
+
+
+@pytest.mark.parametrize("of", ["descendants", "lineage"])
+def test_a_part_of_the_answer_is_pulled_back_along_plans(of):
+    adata = line(n_start=40)
+    # Left and right of the start become left and right of the end, at other rates than the model's.
+    adata.obsm["X_pca"][:80, 0] *= 4
+    model = fitted(adata)
+    options = {"of": of, "seed": 3}
+    own = fates(model, adata, "label", baselines=True, **options)
+    by_plan = adata.obsm["dyninfer_fates_transport"].copy()
+    low = adata.obsm["dyninfer_fates_low"].copy()
+    assert np.abs(own - by_plan).iloc[:80].max(axis=None) > 0.1
+    every = fates(model, adata, "label", transport=1.0, **options)
+    np.testing.assert_allclose(every, by_plan, atol=1e-12)
+    third = fates(model, adata, "label", transport=0.25, baselines=True, **options)
+    np.testing.assert_allclose(third, 0.75 * own + 0.25 * by_plan, atol=1e-12)
+    pd.testing.assert_frame_equal(adata.obsm["dyninfer_fates_transport"], by_plan)
+    # The plans are not drawn, so that their part has no interval.
+    is_early = (adata.obs["time"] < 2).to_numpy()
+    expected = 0.75 * low[is_early] + 0.25 * by_plan[is_early]
+    np.testing.assert_allclose(adata.obsm["dyninfer_fates_low"][is_early], expected, atol=1e-12)
+    is_end = ~is_early
+    np.testing.assert_array_equal(third[is_end], own[is_end])
+    assert adata.uns["dyninfer_fates"]["transport"] == 0.25
+    both = fates(model, adata, "label", transport=0.25, mix=0.5, **options)
+    np.testing.assert_allclose(both[is_early], 0.5 * third[is_early] + 0.25, atol=1e-12)
 
 
 def test_baselines_of_two_groups_that_stay_apart():

@@ -49,6 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
         "--n-neighbors", type=positive, metavar="INT", help="end cells around an arrival"
     )
     parser.add_argument(
+        "--transport",
+        type=float,
+        metavar="NUMBER",
+        help="part that is pulled back along transport plans",
+    )
+    parser.add_argument(
         "--mix",
         type=float,
         metavar="NUMBER",
@@ -70,7 +76,8 @@ def run(arguments: argparse.Namespace) -> None:
     check_folder(arguments.table)
     model = load_model(arguments.model, arguments.method)
     data = read_cells(arguments, model)
-    names = ("label_key", "at", "states", "n_draws", "noise", "n_neighbors", "mix")
+    plain_names = ("label_key", "at", "states", "n_draws", "noise", "n_neighbors")
+    names = (*plain_names, "transport", "mix")
     options: dict[str, Any] = given(arguments, names)
 
     from dyninfer.data import keys
