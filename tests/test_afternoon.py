@@ -36,7 +36,11 @@ def write_matrix(folder):
     rate[:, RIGHT] += 30 * (way * is_right)[:, None]
     counts = csc_matrix(rng.poisson(rate).T)
     barcodes = [f"AAC{k:04d}-1" for k in range(len(day))]
-    genes = [*(f"L{k}" for k in LEFT), *(f"R{k}" for k in RIGHT), *(f"H{k}" for k in range(N_STILL))]
+    genes = [
+        *(f"L{k}" for k in LEFT),
+        *(f"R{k}" for k in RIGHT),
+        *(f"H{k}" for k in range(N_STILL)),
+    ]
     (folder / "matrix").mkdir()
     with gzip.open(folder / "matrix" / "matrix.mtx.gz", "wb") as file:
         mmwrite(file, counts)

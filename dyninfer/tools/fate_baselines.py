@@ -17,8 +17,8 @@ from dyninfer.transport.couplings.sinkhorn import sinkhorn
 
 # More than for arrivals: there are no draws to average over.
 NEIGHBORS = 50
-# In units of the mean squared distance. In simulated networks that are seen as counts, half and
-# twice as much do worse at nearly all times; plans that are sharper by ten are far off.
+# In units of the mean squared distance. In a simulated network that is seen as counts, half as much
+# does as well; a fifth and twice as much do worse at all times.
 REGULARIZATION = 0.1
 MASS_PENALTY = 1.0
 # Cells a side of a block: its plan takes 32 MB.
