@@ -224,5 +224,5 @@ except ValueError as error:
 # %% [markdown]
 # ## Next
 #
-# * [Action Matching](02_action_matching.py): noise, growth, and how the paths between snapshots are chosen.
+# * [Action Matching](13_action_matching.py): noise, growth, and how the paths between snapshots are chosen.
 # * The user guide: [data](../guide/data.md), [simulation](../guide/simulate.md), [evaluation](../guide/evaluate.md).

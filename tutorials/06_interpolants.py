@@ -316,7 +316,7 @@ _ = axes[2].legend()
 # ## Growth, read off the coupling
 #
 # Cells with a genetic toggle switch take one of two fates, and those high in B divide: the system of the
-# [tutorial on Lagrangians](03_lagrangians.py). A coupling that conserves mass must explain the rising share of B by cells that change their fate. An
+# [tutorial on Lagrangians](05_lagrangians.py). A coupling that conserves mass must explain the rising share of B by cells that change their fate. An
 # unbalanced one may let pairs gain or lose weight, and the estimator learns the rate at which they do.
 
 # %%

