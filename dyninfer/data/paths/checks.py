@@ -7,16 +7,20 @@ from typing import Any
 
 import numpy as np
 from numpy import ndarray
+from torch import Tensor
 
 from dyninfer.data import display
-from dyninfer.data.arrays import as_list, check_unique, default_features
+from dyninfer.data.arrays import as_array, as_list, check_unique, default_features
 from dyninfer.data.conditions import as_labels
 from dyninfer.data.time_reading import as_times
-from dyninfer.data.words import counted, quoted, texts
+from dyninfer.data.times import repeats
+from dyninfer.data.words import as_text, counted, quoted, texts
+from dyninfer.learning.settings import brief
 
 MISSING = -1  # the integer state of an observation whose state is not known
 # Rates between this many states fill a gigabyte: larger numbers are names that look like numbers.
 MOST_STATES = 10_000
+SELECTED_BY = "paths are chosen by their numbers, their names or a mask, found {}"
 # What a message calls the kinds of NumPy.
 _TIME_KINDS = dict.fromkeys("fiu", "number") | {"m": "timedelta", "M": "datetime"}
 
@@ -227,3 +231,30 @@ def _check_default_names(flat: ndarray) -> None:
             f"states go up to {largest} but only {n_distinct} of them occur; numbers of states "
             "are 0, 1, 2, ...: give text, or state_names, where they are labels"
         )
+
+
+def refuse_repeats(times: ndarray, owner: ndarray, names: ndarray) -> None:
+    """Refuse two observations of one path at one time; rows are sorted by path and time."""
+    again = repeats(times, owner)
+    if len(again) == 0:
+        return
+    first = again[0]
+    name = names[owner[first]]
+    raise ValueError(
+        f"path {quoted(name)} has several observations at time {as_text(times[first])}; a path "
+        "is one individual: keep one observation per time, average them, or make separate paths "
+        "of them"
+    )
+
+
+def as_selection(values: Any) -> ndarray:
+    """What selects paths as a NumPy array."""
+    if isinstance(values, Tensor):
+        return as_array(values, "paths")
+    if isinstance(values, np.ma.MaskedArray):
+        double = values.astype(np.float64)
+        return np.ma.filled(double, np.nan)
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError):
+        raise TypeError(SELECTED_BY.format(brief(values))) from None

@@ -12,22 +12,20 @@ import torch
 from numpy import ndarray
 from torch import Tensor
 
-from dyninfer.data.arrays import as_array, as_list
+from dyninfer.data.arrays import as_list
 from dyninfer.data.columns import MissingKey
 from dyninfer.data.paths import checks, reading
 from dyninfer.data.paths.covariates import as_covariates, cut_rows, rows_of
 from dyninfer.data.paths.description import description
 from dyninfer.data.paths.states import are_labels, encode, read_states
 from dyninfer.data.time_reading import as_time, times_array
-from dyninfer.data.times import Clock, repeats
+from dyninfer.data.times import Clock
 from dyninfer.data.words import as_text, counted, listed, quoted
 from dyninfer.learning.random import numpy_stream
 from dyninfer.learning.settings import brief
 
 if TYPE_CHECKING:
     from anndata import AnnData
-
-_SELECTED_BY = "paths are chosen by their numbers, their names or a mask, found {}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -106,7 +104,7 @@ class Paths:
         order = np.lexsort([flat_times, owner])
         flat_times = flat_times[order]
         flat_states = flat_states[order]
-        _refuse_repeats(flat_times, owner, names)
+        checks.refuse_repeats(flat_times, owner, names)
         # Sorted by path, rows stay within the lengths of the paths.
         cuts = np.cumsum(lengths)[:-1]
         sorted_times = np.split(flat_times, cuts)
@@ -349,14 +347,14 @@ class Paths:
         """Numbers of the paths that a slice, mask, or list of numbers or names selects."""
         selection = paths
         if not isinstance(paths, slice):
-            selection = np.atleast_1d(_array(paths))
+            selection = np.atleast_1d(checks.as_selection(paths))
             if selection.dtype.kind in "UO":
                 selection = self._numbers_of_names(selection)
             elif len(selection) == 0:
                 # An empty list is an array of floats, which select nothing.
                 selection = selection.astype(int)
             elif selection.dtype.kind not in "biu":
-                raise TypeError(_SELECTED_BY.format(brief(paths)))
+                raise TypeError(checks.SELECTED_BY.format(brief(paths)))
         n = len(self)
         try:
             return np.arange(n)[selection]
@@ -368,7 +366,7 @@ class Paths:
         for name in names:
             # A set or a table in place of a name has no place in the index at all.
             if not isinstance(name, str):
-                raise TypeError(_SELECTED_BY.format(brief(name)))
+                raise TypeError(checks.SELECTED_BY.format(brief(name)))
             if name not in position:
                 every = listed(self.names)
                 raise MissingKey(f"no path is named {quoted(str(name))}; there are {every}")
@@ -377,30 +375,3 @@ class Paths:
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
-
-
-def _array(values: Any) -> ndarray:
-    """What selects paths as a NumPy array."""
-    if isinstance(values, Tensor):
-        return as_array(values, "paths")
-    if isinstance(values, np.ma.MaskedArray):
-        double = values.astype(np.float64)
-        return np.ma.filled(double, np.nan)
-    try:
-        return np.asarray(values)
-    except (TypeError, ValueError):
-        raise TypeError(_SELECTED_BY.format(brief(values))) from None
-
-
-def _refuse_repeats(times: ndarray, owner: ndarray, names: ndarray) -> None:
-    """Refuse two observations of one path at one time; rows are sorted by path and time."""
-    again = repeats(times, owner)
-    if len(again) == 0:
-        return
-    first = again[0]
-    name = names[owner[first]]
-    raise ValueError(
-        f"path {quoted(name)} has several observations at time {as_text(times[first])}; a path "
-        "is one individual: keep one observation per time, average them, or make separate paths "
-        "of them"
-    )
