@@ -619,3 +619,55 @@ def test_what_chooses_no_paths_is_refused(value):
             choose(value)
     with pytest.raises(ValueError, match="cannot select paths of 2 by 7"):
         paths.without(7)
+
+
+VISITS = pd.DataFrame(
+    {
+        "who": ["b", "a", "a", "b"],
+        "year": [1.5, 0.0, 2.0, 0.5],
+        "stage": ["ill", "well", "ill", "well"],
+        "arm": ["x", "y", "y", "x"],
+        "x": [4.0, 1.0, 2.0, 3.0],
+        "y": [0.4, 0.1, np.nan, 0.3],
+    }
+)
+KEYS = {"time_key": "year", "path_key": "who"}
+
+
+def test_a_table_of_visits_becomes_paths_in_order():
+    paths = Paths.from_dataframe(VISITS, state_key="stage", covariate_keys=["arm"], **KEYS)
+    assert paths.names.tolist() == ["b", "a"]
+    assert paths.state_names == ("ill", "well")
+    np.testing.assert_array_equal(np.concatenate(paths.times), [0.5, 1.5, 0.0, 2.0])
+    np.testing.assert_array_equal(np.concatenate(paths.states), [1, 0, 1, 0])
+    assert paths.covariates["arm"].tolist() == ["x", "x", "y", "y"]
+    # Nothing of the table is changed.
+    assert VISITS.index.tolist() == [0, 1, 2, 3]
+
+
+def test_columns_of_numbers_become_features():
+    paths = Paths.from_dataframe(VISITS, feature_keys=["x", "y"], condition_key="arm", **KEYS)
+    assert paths.features == ("x", "y")
+    np.testing.assert_array_equal(np.concatenate(paths.states)[:, 0], [3.0, 4.0, 1.0, 2.0])
+    assert np.isnan(paths.states[1][1, 1])
+    assert paths.conditions.tolist() == ["x", "y"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({}, ValueError, "give state_key"),
+        ({"state_key": "stage", "feature_keys": ["x"]}, ValueError, "give state_key"),
+        ({"feature_keys": ["z"]}, KeyError, "'z'"),
+        ({"feature_keys": ["stage"]}, TypeError, "continuous states are numbers"),
+        ({"state_key": "stagee"}, KeyError, "did you mean 'stage'"),
+    ],
+)
+def test_columns_that_cannot_be_read_are_named(options, error, words):
+    with pytest.raises(error, match=words):
+        Paths.from_dataframe(VISITS, **options, **KEYS)
+
+
+def test_only_a_table_is_read_as_one():
+    with pytest.raises(TypeError, match="must be a DataFrame, found dict"):
+        Paths.from_dataframe({}, state_key="stage", **KEYS)

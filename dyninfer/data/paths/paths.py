@@ -186,6 +186,43 @@ class Paths:
         )
         return cls(**fields)
 
+    @classmethod
+    def from_dataframe(
+        cls,
+        table: pd.DataFrame,
+        *,
+        time_key: str,
+        path_key: str,
+        state_key: str | None = None,
+        feature_keys: Sequence[str] | None = None,
+        condition_key: str | None = None,
+        covariate_keys: Sequence[str] | None = None,
+    ) -> Paths:
+        """Read paths from a table with one row per path and time, in any order.
+
+        Parameters
+        ----------
+        table : DataFrame
+        feature_keys : list of str, optional
+            Columns with continuous states, in place of ``state_key``.
+        time_key, path_key, state_key, condition_key, covariate_keys
+            Columns of the table; see :meth:`from_anndata`, which also says what is refused.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from dyninfer import Paths
+        >>> visits = pd.DataFrame({"who": ["a", "a"], "year": [0, 2], "stage": ["mild", "severe"]})
+        >>> Paths.from_dataframe(visits, time_key="year", path_key="who", state_key="stage")
+        Paths: 1 path x 2 discrete states (mild, severe), 2 observations
+            times  0 to 2, 2 per path
+        """
+        adata, use_rep = reading.anndata_of_table(table, state_key, feature_keys)
+        fields = reading.fields_from_anndata(
+            adata, time_key, path_key, use_rep, state_key, condition_key, covariate_keys
+        )
+        return cls(**fields)
+
     @property
     def discrete(self) -> bool:
         """Whether the states are integers."""

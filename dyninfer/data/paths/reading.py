@@ -1,4 +1,4 @@
-"""`Paths` from an AnnData with one row per path and time."""
+"""`Paths` from an AnnData, or a table, with one row per path and time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy import ndarray
 
-from dyninfer.data.arrays import dense_rows
+from dyninfer.data.arrays import as_list, dense_rows
 from dyninfer.data.columns import check_anndata, label_column, obs_column, time_column
 from dyninfer.data.representation import representation, warn_of_counts
 from dyninfer.data.times import repeats
@@ -69,6 +69,41 @@ def fields_from_anndata(
         fields["covariates"] = pd.DataFrame(columns).iloc[order]
         source["covariate_keys"] = list(covariate_keys)
     return fields | {"source": source}
+
+
+def anndata_of_table(
+    table: pd.DataFrame, state_key: str | None, feature_keys: Sequence[str] | None
+) -> tuple[AnnData, str | None]:
+    """A table as the ``obs`` of an AnnData, and where its continuous states are.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If it is no table, a feature is no column of numbers, or there is not one kind of state.
+    """
+    import anndata as ad
+
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"table must be a DataFrame, found {type(table).__name__}")
+    if (state_key is None) == (feature_keys is None):
+        raise ValueError(
+            "give state_key, the column with discrete states, or feature_keys, the columns with "
+            "continuous ones"
+        )
+    # The names of rows are those that messages give.
+    obs = table.set_axis(table.index.astype(str))
+    if feature_keys is None:
+        return ad.AnnData(obs=obs), None
+    names = as_list(feature_keys, "feature_keys", "the columns with the states")
+    values = {name: obs_column(ad.AnnData(obs=obs), name, "feature_keys") for name in names}
+    for name, column in values.items():
+        if not pd.api.types.is_numeric_dtype(column):
+            raise TypeError(
+                f"feature_keys {quoted(name)} holds {column.dtype}; continuous states are numbers"
+            )
+    states = pd.DataFrame(values).to_numpy(np.float64, na_value=np.nan)
+    var = pd.DataFrame(index=pd.Index(names))
+    return ad.AnnData(X=states, obs=obs, var=var), "X"
 
 
 def to_anndata(paths: Paths) -> AnnData:
