@@ -54,8 +54,8 @@ NAMES = {
     "di.simulators": """
         AlanineDipeptide BirthDeath BouncingShapes BranchingNetwork BranchingPopulation
         BurstingChannel CellStates DoubleWell FlashingRatchet FreeWavePacket HarmonicWavePacket
-        HydrogenSuperposition IonChannel OrnsteinUhlenbeck ProteinFolding Simulator
-        ToggleWithGrowth
+        HydrogenSuperposition IonChannel OrnsteinUhlenbeck PatientPanel ProteinFolding
+        Simulator ToggleWithGrowth
     """,
     "di.solvers": """
         Euler EulerMaruyama FractionalEuler Gillespie Heun RungeKutta4 SRA1 Skeleton Solver

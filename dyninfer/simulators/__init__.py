@@ -20,6 +20,7 @@ from dyninfer.simulators.ground_state import GroundState
 from dyninfer.simulators.hydrogen import HydrogenSuperposition
 from dyninfer.simulators.ion_channel import IonChannel
 from dyninfer.simulators.ornstein_uhlenbeck import OrnsteinUhlenbeck
+from dyninfer.simulators.patient_panel import PatientPanel
 from dyninfer.simulators.protein_folding import ProteinFolding
 from dyninfer.simulators.quantum import FreeWavePacket, HarmonicWavePacket
 from dyninfer.simulators.toggle import ToggleWithGrowth
@@ -40,6 +41,7 @@ __all__ = [
     "HydrogenSuperposition",
     "IonChannel",
     "OrnsteinUhlenbeck",
+    "PatientPanel",
     "ProteinFolding",
     "Simulator",
     "ToggleWithGrowth",
