@@ -113,6 +113,18 @@ class JumpEstimator(PathEstimator):
         """Columns that rates depend on."""
         return () if self.covariates is None else self.covariates.columns
 
+    def covariates_of(self, data: AnnData | Paths) -> pd.DataFrame | None:
+        """Covariates that rates depend on, a row for every observation; None where there are none.
+
+        Rows are in the order of :meth:`posterior_states`.
+        """
+        columns = list(self.covariate_columns)
+        if not columns:
+            return None
+        paths = self._as_paths(data)
+        assert paths.covariates is not None
+        return paths.covariates[columns]
+
     def continuation(self, paths: Paths, n_draws: int) -> dict[str, Any]:
         """Covariates of the last observation of every path, for all of its draws."""
         if not self.covariate_columns:

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from dyninfer.data.paths.covariates import as_table
 from dyninfer.data.time_reading import as_times
 from dyninfer.data.words import listed
 from dyninfer.jumps.posterior.summaries import quantiles
@@ -41,8 +42,10 @@ class LearnedJumps:
     level: float
 
     @classmethod
-    def of(cls, model: Any, level: float, n_samples: int, seed: int) -> LearnedJumps:
-        """Read them from a fitted model, or take a process as it is.
+    def of(
+        cls, model: Any, level: float, n_samples: int, seed: int, covariates: Any = None
+    ) -> LearnedJumps:
+        """Read them from a fitted model, at given covariates, or take a process as it is.
 
         Raises
         ------
@@ -52,6 +55,11 @@ class LearnedJumps:
         level = check_level(level)
         n_samples = check_count(n_samples, "n_samples")
         seed = check_seed(seed)
+        effects = getattr(model, "effects_", None)
+        if covariates is not None and effects is None:
+            raise ValueError(
+                "covariates cannot be used: the rates of model depend on none; leave them out"
+            )
         if isinstance(model, MarkovJump):
             if model.batch_shape:
                 raise ValueError("model is a batch; take one process: MarkovJump(generator[k])")
@@ -60,15 +68,14 @@ class LearnedJumps:
             raise TypeError(
                 f"model must be a fitted MarkovJumpInference or a MarkovJump, found {brief(model)}"
             )
-        effects = getattr(model, "covariates", None)
-        if effects is not None and effects.columns:
-            warn(
-                f"the table is of rates where {listed(effects.columns)} is 0, or the first of its "
-                "levels; for others give model.effects_.process(covariates) in place of the model"
-            )
-        check_draws(n_samples, model.process_.n_states)
-        draws = model.sample_processes(n_samples, seed)
-        return cls(model.process_, draws, level)
+        if covariates is None:
+            _warn_of_reference(model)
+        n_processes = n_samples * (1 if covariates is None else len(covariates))
+        check_draws(n_processes, model.process_.n_states)
+        if effects is None:
+            return cls(model.process_, model.sample_processes(n_samples, seed), level)
+        process = effects.process(covariates)
+        return cls(process, effects.draw(n_samples, covariates, seed), level)
 
     def check_constant(self, table: str) -> None:
         """Raise a ValueError where rates change in time, of which a table cannot be."""
@@ -104,6 +111,30 @@ class LearnedJumps:
             return table
         low, high = quantiles(quantity(self.draws), self.level)
         return table.assign(low=low.numpy(), high=high.numpy())
+
+
+def at_one(covariates: Any) -> dict[str, Any] | None:
+    """Covariates of one process as a mapping, or an error where they are several rows."""
+    if covariates is None:
+        return None
+    table = as_table(covariates)
+    if len(table) != 1:
+        raise ValueError(
+            f"covariates has {len(table)} rows; a table is of one process: give one value of each, "
+            "covariates={...}"
+        )
+    return dict(table.iloc[0])
+
+
+def _warn_of_reference(model: Any) -> None:
+    """Warn where a table is of rates at covariates that nobody may have."""
+    settings = getattr(model, "covariates", None)
+    if settings is not None and settings.columns:
+        columns = listed(settings.columns)
+        warn(
+            f"the table is of rates where {columns} is 0, or the first of its levels; for others "
+            "give covariates={...}, or model.effects_.process(...) in place of the model"
+        )
 
 
 def check_draws(n_samples: int, n_states: int) -> None:

@@ -17,11 +17,22 @@ from torch import Tensor
 from dyninfer.data.time_reading import as_moment
 from dyninfer.jumps.process import MarkovJump
 from dyninfer.jumps.process.occupation import occupation, unreached
-from dyninfer.tools.jump_models import LearnedJumps, as_duration, as_durations, pairs_of
+from dyninfer.tools.jump_models import (
+    LearnedJumps,
+    as_duration,
+    as_durations,
+    at_one,
+    pairs_of,
+)
 
 
 def sojourn_times(
-    model: Any, *, level: float = 0.9, n_samples: int = 1000, seed: int = 0
+    model: Any,
+    *,
+    level: float = 0.9,
+    n_samples: int = 1000,
+    seed: int = 0,
+    covariates: Any = None,
 ) -> pd.DataFrame:
     """Mean time of one visit to each state.
 
@@ -37,6 +48,9 @@ def sojourn_times(
         Draws of the posterior that intervals are taken from.
     seed : int
         Fixes the draws.
+    covariates : mapping, optional
+        A value of each covariate that the rates of the model depend on; by default 0, and the first
+        level of categories.
 
     Returns
     -------
@@ -57,7 +71,7 @@ def sojourn_times(
     0  closed   1.00
     1    open   0.25
     """
-    jumps = LearnedJumps.of(model, level, n_samples, seed)
+    jumps = LearnedJumps.of(model, level, n_samples, seed, at_one(covariates))
     jumps.check_constant("sojourn_times")
     rows = pd.DataFrame({"state": jumps.names})
     return jumps.with_values(rows, MarkovJump.holding_times)
@@ -71,6 +85,7 @@ def length_of_stay(
     level: float = 0.9,
     n_samples: int = 1000,
     seed: int = 0,
+    covariates: Any = None,
 ) -> pd.DataFrame:
     """Mean total time in each state until a horizon, over all visits.
 
@@ -85,7 +100,7 @@ def length_of_stay(
         absorbed, infinite for states that it visits again and again.
     start : states, optional
         States to start from, by name or number; by default all.
-    level, n_samples, seed
+    level, n_samples, seed, covariates
         As in :func:`sojourn_times`.
 
     Returns
@@ -98,7 +113,7 @@ def length_of_stay(
     TypeError, ValueError
         If the model has no jump process, or an argument cannot be.
     """
-    jumps = LearnedJumps.of(model, level, n_samples, seed)
+    jumps = LearnedJumps.of(model, level, n_samples, seed, at_one(covariates))
     until = as_duration(until, "until")
     if math.isinf(until):
         jumps.check_constant("length_of_stay without an end")
@@ -119,6 +134,7 @@ def first_passage(
     level: float = 0.9,
     n_samples: int = 1000,
     seed: int = 0,
+    covariates: Any = None,
 ) -> pd.DataFrame:
     """Mean time until one of the target states is entered for the first time.
 
@@ -131,7 +147,7 @@ def first_passage(
     start : states, optional
         States to start from; by default all. From a target itself the time is 0, and from where the
         target may never be reached it is infinite.
-    level, n_samples, seed
+    level, n_samples, seed, covariates
         As in :func:`sojourn_times`.
 
     Returns
@@ -144,7 +160,7 @@ def first_passage(
     TypeError, ValueError
         If the model has no jump process, or an argument cannot be.
     """
-    jumps = LearnedJumps.of(model, level, n_samples, seed)
+    jumps = LearnedJumps.of(model, level, n_samples, seed, at_one(covariates))
     targets = jumps.numbers(target, "target")
     starts = jumps.numbers(start, "start")
     rows = pd.DataFrame({"start": jumps.names[starts]})
@@ -156,7 +172,12 @@ def first_passage(
 
 
 def next_states(
-    model: Any, *, level: float = 0.9, n_samples: int = 1000, seed: int = 0
+    model: Any,
+    *,
+    level: float = 0.9,
+    n_samples: int = 1000,
+    seed: int = 0,
+    covariates: Any = None,
 ) -> pd.DataFrame:
     """Probability that the next jump out of a state goes to each other one.
 
@@ -166,7 +187,7 @@ def next_states(
     ----------
     model : MarkovJumpInference or MarkovJump
         Fitted, or a process, of which there are no intervals.
-    level, n_samples, seed
+    level, n_samples, seed, covariates
         As in :func:`sojourn_times`.
 
     Returns
@@ -179,7 +200,7 @@ def next_states(
     TypeError, ValueError
         If the model has no jump process, or its rates change in time.
     """
-    jumps = LearnedJumps.of(model, level, n_samples, seed)
+    jumps = LearnedJumps.of(model, level, n_samples, seed, at_one(covariates))
     jumps.check_constant("next_states")
     can_happen = jumps.process.generator > 0
     source, target = np.nonzero(can_happen.numpy())
@@ -199,6 +220,7 @@ def transition_probabilities(
     level: float = 0.9,
     n_samples: int = 1000,
     seed: int = 0,
+    covariates: Any = None,
 ) -> pd.DataFrame:
     """Probability of each state after an interval, from each state at its start.
 
@@ -212,7 +234,7 @@ def transition_probabilities(
         Length of the interval.
     start_time : float
         Where the interval begins; it matters where rates change in time.
-    level, n_samples, seed
+    level, n_samples, seed, covariates
         As in :func:`sojourn_times`.
 
     Returns
@@ -225,7 +247,7 @@ def transition_probabilities(
     TypeError, ValueError
         If the model has no jump process, or an argument cannot be.
     """
-    jumps = LearnedJumps.of(model, level, n_samples, seed)
+    jumps = LearnedJumps.of(model, level, n_samples, seed, at_one(covariates))
     dt = as_duration(dt, "dt")
     begin = as_moment(start_time, "start_time")
     rows = pairs_of(jumps.names, jumps.names, ("source", "target"))
@@ -245,6 +267,7 @@ def survival(
     level: float = 0.9,
     n_samples: int = 1000,
     seed: int = 0,
+    covariates: Any = None,
 ) -> pd.DataFrame:
     """Probability that none of the target states was entered by each time.
 
@@ -258,7 +281,7 @@ def survival(
         Since the start.
     start : states, optional
         States to start from; by default all but the targets.
-    level, n_samples, seed
+    level, n_samples, seed, covariates
         As in :func:`sojourn_times`.
 
     Returns
@@ -271,7 +294,7 @@ def survival(
     TypeError, ValueError
         If the model has no jump process, or an argument cannot be.
     """
-    jumps = LearnedJumps.of(model, level, n_samples, seed)
+    jumps = LearnedJumps.of(model, level, n_samples, seed, at_one(covariates))
     durations = as_durations(times, "times")
     is_target = torch.zeros(jumps.process.n_states, dtype=torch.bool)
     is_target[jumps.numbers(target, "target")] = True

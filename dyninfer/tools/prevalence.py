@@ -15,6 +15,8 @@ from torch import Tensor
 from dyninfer.data.paths import Paths
 from dyninfer.data.time_reading import as_moment, as_times
 from dyninfer.data.times import Clock, spelled
+from dyninfer.data.words import quoted
+from dyninfer.jumps.formula import without_repeats
 from dyninfer.jumps.likelihood.state_names import renumbered
 from dyninfer.jumps.process import MarkovJump
 from dyninfer.learning.settings import brief, check_word
@@ -43,7 +45,8 @@ def prevalence(
     Observed is a path from its first observation to its last, and beyond it in an absorbing state.
     In between it is in the state that was observed last (Gentleman et al. 1994, Stat. Med. 13,
     805). Expected is the mean of ``e^{Q(t − t₁)}`` from the first observed state of every path that
-    has begun. Hidden states are the likeliest sequence of each path.
+    has begun, by its own covariates where rates depend on any. Hidden states are the likeliest
+    sequence of each path.
 
     Parameters
     ----------
@@ -75,9 +78,8 @@ def prevalence(
         If the model has no jump process, no path is observed at a time, or an argument cannot be.
     """
     check_word(interpolation, "interpolation", ("start", "midpoint"))
-    _check_covariates(model)
-    jumps = LearnedJumps.of(model, level, n_samples, seed)
-    records = _Records.of(model, data, jumps.process)
+    records = _Records.of(model, data)
+    jumps = LearnedJumps.of(model, level, n_samples, seed, records.covariates)
     if times is None:
         times = np.linspace(records.times.min(), records.times.max(), _N_TIMES)
     requested = np.atleast_1d(as_times(times))
@@ -96,19 +98,9 @@ def prevalence(
     rows["observed"] = (counts / n_paths[:, None]).ravel()
 
     def shares(process: MarkovJump) -> Tensor:
-        return torch.cat([records.expected(process, time) for time in moments], dim=-1)
+        return records.expected(process, moments).flatten(-2)
 
     return jumps.with_values(rows, shares).rename(columns={"value": "expected"})
-
-
-def _check_covariates(model: Any) -> None:
-    """Raise a ValueError where every path has rates of its own."""
-    effects = getattr(model, "covariates", None)
-    if effects is not None and effects.columns:
-        raise ValueError(
-            "model has covariates, and its process is that where they are 0; give "
-            "model.effects_.process(covariates) and the paths that have these"
-        )
 
 
 @dataclass(frozen=True)
@@ -120,16 +112,23 @@ class _Records:
     times, states, path : array ``(n,)``
     is_absorbing : array ``(S,)`` bool
         States that the process never leaves.
+    covariates : DataFrame or None
+        Those that rates depend on, a row for each combination that a path has.
+    row : array ``(path,)`` int64
+        Combination of each path; 0 where there are none.
     """
 
     times: ndarray
     states: ndarray
     path: ndarray
     is_absorbing: ndarray
+    covariates: pd.DataFrame | None
+    row: ndarray
 
     @classmethod
-    def of(cls, model: Any, data: Any, process: MarkovJump) -> _Records:
+    def of(cls, model: Any, data: Any) -> _Records:
         """Read paths, of a hidden model its likeliest states."""
+        process = getattr(model, "process_", model)
         never_left = process.holding_times().isinf()
         # Where rates change in time, what is left in one period is not absorbing.
         is_absorbing = never_left.reshape(-1, process.n_states).all(0).numpy()
@@ -138,7 +137,9 @@ class _Records:
             number = {name: k for k, name in enumerate(process.state_names)}
             path, _ = pd.factorize(table["path"])
             states = table["viterbi"].map(number).to_numpy()
-            return cls(table["time"].to_numpy(), states, path, is_absorbing)
+            covariates, row = _combinations(model, data, table["path"])
+            times = table["time"].to_numpy()
+            return cls(times, states, path, is_absorbing, covariates, row)
         if not isinstance(data, Paths) or not data.discrete:
             raise TypeError(
                 f"data must be Paths of states where model is a process, found {brief(data)}"
@@ -148,7 +149,8 @@ class _Records:
         is_observed = states >= 0
         path = np.repeat(np.arange(len(paths)), paths.lengths)
         times = np.concatenate(paths.times)
-        return cls(times[is_observed], states[is_observed], path[is_observed], is_absorbing)
+        own = times[is_observed], states[is_observed], path[is_observed]
+        return cls(*own, is_absorbing, None, np.zeros(len(paths), dtype=np.int64))
 
     @property
     def n_states(self) -> int:
@@ -187,14 +189,85 @@ class _Records:
             row = np.where(time > middle, following, row)
         return np.bincount(self.states[row[is_here]], minlength=self.n_states)
 
-    def expected(self, process: MarkovJump, time: float) -> Tensor:
-        """Shares ``(..., S)`` of the paths that have begun by a time."""
+    def expected(self, process: MarkovJump, moments: ndarray) -> Tensor:
+        """Shares ``(..., time, S)`` of the paths that have begun by each time.
+
+        Paths with the same covariates go on together, from one time to the next.
+        """
+        breaks = process.breaks if len(process.breaks) else None
+        generators = process.generator
+        if self.covariates is None:
+            # All paths have one process, as if their covariates were the same.
+            generators = generators.unsqueeze(-3 if breaks is None else -4)
+        steps = _Steps(MarkovJump(generators, breaks=breaks))
+        order = np.argsort(moments)
+        counts = generators.new_zeros(*steps.process.batch_shape, self.n_states)
+        before = -math.inf
+        shares = []
+        for time in moments[order]:
+            counts = steps.moved(counts, before, time)
+            counts = counts + self._begun(steps, before, time)
+            total = counts.sum((-2, -1)).unsqueeze(-1)
+            shares.append(counts.sum(-2) / total)
+            before = time
+        in_order = torch.from_numpy(np.argsort(order))
+        return torch.stack(shares, dim=-2).index_select(-2, in_order)
+
+    def _begun(self, steps: _Steps, before: float, time: float) -> Tensor:
+        """Where those are at a time that have begun since another ``(..., row, S)``."""
         times = self.times[self.is_first]
         states = self.states[self.is_first]
-        total = process.generator.new_zeros(())
-        for start in np.unique(times[times <= time]):
-            count = np.bincount(states[times == start], minlength=self.n_states)
-            weight = torch.from_numpy(count / len(times))
-            arrival = process.transition(time - start, start)
-            total = total + weight.to(arrival) @ arrival
-        return total / total.sum(-1, keepdim=True)
+        rows = self.row[self.path[self.is_first]]
+        total = torch.zeros((), dtype=torch.float64)
+        is_new = (times > before) & (times <= time)
+        for start in np.unique(times[is_new]):
+            begins = times == start
+            counts = np.zeros((self.row.max() + 1, self.n_states))
+            np.add.at(counts, (rows[begins], states[begins]), 1.0)
+            total = total + steps.moved(torch.from_numpy(counts), start, time)
+        return total
+
+
+class _Steps:
+    """Expected numbers in states, moved by a process for each row of them."""
+
+    def __init__(self, process: MarkovJump):
+        self.process = process
+        self.gap = -1.0
+
+    def moved(self, counts: Tensor, start: float, time: float) -> Tensor:
+        """Numbers ``(..., row, S)`` at ``time``, of those at ``start``."""
+        if start == time or not bool(counts.any()):
+            return counts
+        gap = time - start
+        # On an even grid all steps have the same probabilities, but for rounding.
+        is_known = math.isclose(gap, self.gap, rel_tol=1e-9) and not len(self.process.breaks)
+        if not is_known:
+            self.probabilities = self.process.transition(gap, start)
+            self.gap = gap
+        return torch.einsum("...ri,...rij->...rj", counts, self.probabilities)
+
+
+def _combinations(model: Any, data: Any, names: pd.Series) -> tuple[pd.DataFrame | None, ndarray]:
+    """Covariates that paths have, and the row of each path; ``names`` are those of observations.
+
+    Raises
+    ------
+    ValueError
+        If a covariate changes along a path, which then has no process of its own.
+    """
+    path, every_name = pd.factorize(names)
+    table = model.covariates_of(data)
+    if table is None:
+        return None, np.zeros(len(every_name), dtype=np.int64)
+    combinations, number = without_repeats(table)
+    first = np.flatnonzero(np.diff(path, prepend=-1))
+    row = number[first]
+    changes = number != row[path]
+    if changes.any():
+        name = every_name[path[changes][0]]
+        raise ValueError(
+            f"covariates change along path {quoted(str(name))}; prevalence needs ones that stay as "
+            "they are, such as those of the first observation"
+        )
+    return combinations, row

@@ -174,17 +174,87 @@ def test_intervals_of_sojourns_are_those_that_msm_draws():
     np.testing.assert_allclose(table[["low", "high"]][:3], expected, rtol=0.01)
 
 
-def test_a_table_says_that_it_is_of_rates_where_covariates_are_zero():
+@pytest.fixture(scope="module")
+def aged():
+    """A gate whose rates may depend on age, fitted without a prior."""
     gate = di.MarkovJump([[-1.0, 1.0], [2.0, -2.0]])
     run = di.simulate(gate, None, 0.3 * np.arange(8), n_paths=30, seed=0)
     ages = pd.DataFrame({"age": 40.0 + np.arange(30)})
     states = list(run.states.numpy())
     paths = di.Paths(times=[run.times] * 30, states=states, covariates=ages)
-    model = di.MarkovJumpInference(
-        observation=di.ExactLabels(), covariates=di.Covariates("~ age")
-    ).fit(paths, progress=False)
+    covariates = di.Covariates("~ age")
+    model = di.MarkovJumpInference(observation="exact", covariates=covariates, prior_width=None)
+    return model.fit(paths, progress=False)
+
+
+def test_a_table_says_that_it_is_of_rates_where_covariates_are_zero(aged):
     with pytest.warns(UserWarning, match="rates where 'age' is 0"):
-        di.tl.sojourn_times(model, n_samples=10)
-    process = model.effects_.process({"age": 50.0})
-    expected = -1 / np.diag(model.generator_at({"age": 50.0}))
+        di.tl.sojourn_times(aged, n_samples=10)
+    process = aged.effects_.process({"age": 50.0})
+    expected = -1 / np.diag(aged.generator_at({"age": 50.0}))
     np.testing.assert_allclose(di.tl.sojourn_times(process)["value"], expected)
+
+
+def test_tables_at_covariates_have_the_intervals_of_their_rates(aged):
+    table = di.tl.sojourn_times(aged, level=0.8, n_samples=20_000, covariates={"age": 50.0})
+    # The logarithm of a sojourn is minus that of one rate: log q + 50 β, normal with this spread.
+    covariance = aged.fit_.covariance.numpy()
+    for k in range(2):
+        weight = np.zeros(4)
+        weight[[k, 2 + k]] = 1.0, 50.0
+        half = 1.2816 * np.sqrt(weight @ covariance @ weight)
+        value = -1 / aged.generator_at({"age": 50.0})[k, k]
+        np.testing.assert_allclose(table["value"][k], value)
+        np.testing.assert_allclose(table["low"][k], value * np.exp(-half), rtol=0.02)
+        np.testing.assert_allclose(table["high"][k], value * np.exp(half), rtol=0.02)
+
+
+def test_every_table_is_of_the_process_at_its_covariates(aged):
+    here = {"covariates": {"age": 45.0}, "n_samples": 20}
+    process = aged.effects_.process({"age": 45.0})
+    asked = [
+        (di.tl.length_of_stay, (2.0,)),
+        (di.tl.first_passage, (1,)),
+        (di.tl.next_states, ()),
+        (di.tl.transition_probabilities, (0.5,)),
+        (di.tl.survival, (1, [0.5, 1.0])),
+    ]
+    for ask, arguments in asked:
+        table = ask(aged, *arguments, **here)
+        expected = ask(process, *arguments)
+        np.testing.assert_allclose(table["value"], expected["value"], rtol=1e-12)
+        assert (table["low"] <= table["value"] + 1e-12).all()
+
+
+def test_rates_that_change_in_time_have_tables_with_intervals():
+    slow = di.MarkovJump([[-0.3, 0.3], [0.0, 0.0]])
+    run = di.simulate(slow, [0] * 80, np.arange(6.0), seed=0)
+    paths = di.Paths(times=[run.times] * 80, states=list(run.states.numpy()))
+    model = di.MarkovJumpInference(
+        observation="exact",
+        jumps=di.Only(["0>1"]),
+        covariates=di.Periods([2.0]),
+        prior_width=None,
+    ).fit(paths, progress=False)
+    table = di.tl.survival(model, 1, [1.0, 4.0], level=0.95)
+    first, second = (model.generator_at(None, time)[0, 1] for time in (0.0, 3.0))
+    np.testing.assert_allclose(table["value"], np.exp([-first, -2 * first - 2 * second]))
+    truth = np.exp([-0.3, -1.2])
+    assert ((table["low"] < truth) & (truth < table["high"])).all()
+
+
+@pytest.mark.parametrize(
+    ("covariates", "words"),
+    [
+        ({"age": [40.0, 50.0]}, "covariates has 2 rows"),
+        ({"sex": 1.0}, "age"),
+    ],
+)
+def test_covariates_that_are_no_one_process_are_refused(aged, covariates, words):
+    with pytest.raises(ValueError, match=words):
+        di.tl.sojourn_times(aged, covariates=covariates)
+
+
+def test_a_process_has_no_covariates():
+    with pytest.raises(ValueError, match="covariates cannot be used"):
+        di.tl.sojourn_times(GATE, covariates={"age": 1.0})

@@ -96,16 +96,46 @@ def test_what_cannot_be_asked_is_named(three, times, keywords, words):
         di.tl.prevalence(SLOW, three, times, **keywords)
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_a_model_with_covariates_has_no_one_process(three):
-    ages = pd.DataFrame({"age": [1.0, 2.0, 3.0]})
-    states = list(three.states)
-    old = di.Paths(times=three.times, states=states, state_names=NAMES, covariates=ages)
-    model = di.MarkovJumpInference(observation="exact", covariates=di.Covariates("~ age"))
-    model.fit(old, progress=False)
-    with pytest.raises(ValueError, match=r"effects_\.process"):
-        di.tl.prevalence(model, old)
-    assert len(di.tl.prevalence(model.effects_.process({"age": 2.0}), three, [1.0])) == 3
+def covariate_model(n=60, late=0.0):
+    """A gate that opens faster at a dose, and the paths of both doses; half of them begin late."""
+    times, states, doses = [], [], []
+    for k, rate in enumerate((0.3, 1.0)):
+        gate = di.MarkovJump([[-rate, rate], [0.5, -0.5]])
+        run = di.simulate(gate, np.zeros(n, dtype=int), np.arange(6.0), seed=k)
+        states += list(run.states.numpy())
+        times += [np.arange(6.0) + late * (j % 2) for j in range(n)]
+        doses += [float(k)] * n
+    paths = di.Paths(times=times, states=states, covariates=pd.DataFrame({"dose": doses}))
+    model = di.MarkovJumpInference(observation="exact", covariates=di.Covariates("~ dose"))
+    return model.fit(paths, progress=False), paths
+
+
+@pytest.mark.parametrize("late", [0.0, 1.5])
+def test_each_path_is_expected_to_move_by_its_own_covariates(late):
+    model, paths = covariate_model(late=late)
+    times = [4.0, 2.0, 5.0]
+    table = di.tl.prevalence(model, paths, times, n_samples=200)
+    opened = table[table["state"] == "1"]
+    processes = [model.effects_.process({"dose": dose}) for dose in (0.0, 1.0)]
+    for time, expected in zip(times, opened["expected"], strict=True):
+        # Half of the paths have been running for less long.
+        spans = (time, time - late)
+        shares = [p.transition(span)[0, 1].item() for p in processes for span in spans]
+        assert abs(expected - np.mean(shares)) < 1e-12
+    assert ((opened["low"] < opened["expected"]) & (opened["expected"] < opened["high"])).all()
+    # Those of one dose alone: the others would be expected elsewhere.
+    few = di.tl.prevalence(model, paths[:60], [2.0], n_samples=200)
+    shares = [processes[0].transition(span)[0, 1].item() for span in (2.0, 2.0 - late)]
+    assert abs(few["expected"][1] - np.mean(shares)) < 1e-12
+
+
+def test_covariates_that_change_along_a_path_are_refused_by_its_name():
+    model, paths = covariate_model()
+    doses = paths.covariates.copy()
+    doses.loc[7, "dose"] = 1.0
+    changing = di.Paths(times=paths.times, states=paths.states, covariates=doses)
+    with pytest.raises(ValueError, match="change along path '1'"):
+        di.tl.prevalence(model, changing)
 
 
 def test_prevalence_is_that_of_msm():

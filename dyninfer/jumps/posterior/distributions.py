@@ -16,6 +16,19 @@ _DEGREES = 30
 _LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 
 
+def draw_normal(mean: Tensor, covariance: Tensor, n: int, generator: torch.Generator) -> Tensor:
+    """Draws ``(n, p)`` of a normal distribution, whose covariance ``(p, p)`` may be singular.
+
+    It is where rates are tied.
+    """
+    values, vectors = torch.linalg.eigh(covariance)
+    std = values.clamp_min(0).sqrt()
+    z = mean.new_empty(n, len(mean))
+    z.normal_(generator=generator)
+    scaled = z * std
+    return mean + scaled @ vectors.T
+
+
 class Distribution(Protocol):
     """What can be drawn from, and has a density."""
 

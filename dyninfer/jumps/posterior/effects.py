@@ -16,9 +16,11 @@ from torch import Tensor
 
 from dyninfer.data.paths.covariates import as_table
 from dyninfer.jumps.likelihood.design import Design
+from dyninfer.jumps.posterior.distributions import draw_normal
 from dyninfer.jumps.posterior.fitting import JumpFit
 from dyninfer.jumps.process import MarkovJump
-from dyninfer.learning.settings import check_level
+from dyninfer.learning.random import stream
+from dyninfer.learning.settings import check_count, check_level
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,28 +103,55 @@ class CovariateEffects:
             A value for each, or a table with a row for each process; by default all are 0, and
             categories the first of their levels.
         """
-        breaks = self.design.effects.break_times
-        if not breaks:
-            return MarkovJump(self.generators(covariates), state_names=self.names)
-        # A period begins where the one before it ends.
-        moments = [-np.inf, *breaks]
-        of_periods = [self.generators(covariates, moment) for moment in moments]
-        generators = torch.stack(of_periods, dim=-3)
-        return MarkovJump(generators, state_names=self.names, breaks=breaks)
+        return self._process(self.fit.theta, covariates)
+
+    def draw(self, n: int, covariates: Any = None, seed: int = 0) -> MarkovJump:
+        """A batch of ``n`` processes of the posterior at given covariates.
+
+        They are normal in log-rates and effects together, as the intervals of :meth:`table` are.
+
+        Parameters
+        ----------
+        n : int
+        covariates : mapping or DataFrame, optional
+            As in :meth:`process`; of a table with several rows the batch is ``(n, row)``.
+        seed : int
+            Fixes the draws.
+        """
+        n = check_count(n, "n")
+        generator = stream(seed, "effects")
+        theta = draw_normal(self.fit.theta, self.fit.covariance, n, generator)
+        return self._process(theta, covariates)
 
     def generators(self, covariates: Any = None, time: float = -np.inf) -> Tensor:
         """Generator ``(S, S)`` at given covariates and a time, or ``(row, S, S)`` of a table."""
-        table = self.design.reference()
-        if covariates is not None:
-            table = as_table(covariates).reset_index(drop=True)
-        times = np.full(len(table), time)
-        generators = self.of_rows(self.design.matrix(table, times))
-        is_table = isinstance(covariates, pd.DataFrame)
-        return generators if is_table else generators.squeeze(0)
+        return self._generators(self.fit.theta, covariates, time)
 
     def of_rows(self, x: ndarray) -> Tensor:
         """Generators ``(D, S, S)`` of rows of numbers ``(D, m)``."""
         return self.design.generators(self.fit.theta, x)
+
+    def _process(self, theta: Tensor, covariates: Any) -> MarkovJump:
+        """Processes of parameters ``(..., p)`` at given covariates."""
+        breaks = self.design.effects.break_times
+        if not breaks:
+            generators = self._generators(theta, covariates)
+            return MarkovJump(generators, state_names=self.names)
+        # A period begins where the one before it ends.
+        moments = [-np.inf, *breaks]
+        of_periods = [self._generators(theta, covariates, moment) for moment in moments]
+        generators = torch.stack(of_periods, dim=-3)
+        return MarkovJump(generators, state_names=self.names, breaks=breaks)
+
+    def _generators(self, theta: Tensor, covariates: Any, time: float = -np.inf) -> Tensor:
+        """Generators ``(..., S, S)``, or ``(..., row, S, S)`` where covariates are a table."""
+        table = self.design.reference()
+        if covariates is not None:
+            table = as_table(covariates).reset_index(drop=True)
+        times = np.full(len(table), time)
+        generators = self.design.generators(theta, self.design.matrix(table, times))
+        is_table = isinstance(covariates, pd.DataFrame)
+        return generators if is_table else generators.squeeze(-3)
 
     @property
     def _place(self) -> slice:

@@ -15,6 +15,7 @@ from torch import Tensor
 from dyninfer.jumps.likelihood.observation import Emission
 from dyninfer.jumps.likelihood.scheme import RateScheme
 from dyninfer.jumps.posterior.curvature import Curvature
+from dyninfer.jumps.posterior.distributions import draw_normal
 from dyninfer.jumps.posterior.fitting import CovariateFit, JumpFit
 from dyninfer.jumps.posterior.summaries import draws_table, rate_table
 from dyninfer.learning.random import stream
@@ -80,13 +81,7 @@ class NormalPosterior(GeneratorPosterior):
         n_rates = scheme.n_parameters
         mean = self.fit.theta[:n_rates]
         covariance = self.fit.covariance[:n_rates, :n_rates]
-        # By eigenvalues: where rates are tied the covariance of a part may be singular.
-        values, vectors = torch.linalg.eigh(covariance)
-        std = values.clamp_min(0).sqrt()
-        z = mean.new_empty(n, n_rates)
-        z.normal_(generator=stream(seed, "generators"))
-        scaled = z * std
-        theta = mean + scaled @ vectors.T
+        theta = draw_normal(mean, covariance, n, stream(seed, "generators"))
         return scheme.generator(theta)
 
     def table(self, names: Sequence[str], level: float) -> pd.DataFrame:
