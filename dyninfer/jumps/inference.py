@@ -20,6 +20,7 @@ from dyninfer.jumps.channels import IdenticalChannels
 from dyninfer.jumps.covariates import Effects
 from dyninfer.jumps.formula import Levels
 from dyninfer.jumps.likelihood.clones import ClonePaths
+from dyninfer.jumps.likelihood.codes import refuse_impossible
 from dyninfer.jumps.likelihood.covariate_paths import CovariatePaths
 from dyninfer.jumps.likelihood.design import Design
 from dyninfer.jumps.likelihood.flat import FlatLabels
@@ -169,6 +170,8 @@ class JumpInference:
             codes = self.observation.codes(names)
             plain = codes.plain(paths)
             never_left = torch.from_numpy(self._prior_alone(plain, names))
+            if isinstance(self.observation, ExactLabels):
+                refuse_impossible(plain, self.jumps.scheme(names).allowed, names)
             has_codes = codes.is_needed
             if not has_codes:
                 paths = plain

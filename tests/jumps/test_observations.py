@@ -222,3 +222,21 @@ def test_states_that_no_path_connects_are_named():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fitted(paths, "exact", di.Only(["a>b", "b>a", "c>d", "d>c"]))
+
+
+def test_labels_that_no_jumps_lead_to_are_named_with_their_path():
+    names = ["mild", "severe", "dead"]
+    paths = di.Paths(
+        times=[[0, 1, 2], [0, 1.5, 3, 4]],
+        states=[[0, 1, 2], [0, 1, -1, 0]],
+        names=["Ann", "Bob"],
+        state_names=names,
+    )
+    jumps = di.Only(["mild>severe", "severe>dead"])
+    for covariates in (None, di.Periods([1.0])):
+        model = di.MarkovJumpInference(observation="exact", jumps=jumps, covariates=covariates)
+        with pytest.raises(ValueError, match=r"'Bob' is 'severe' at 1.5 and 'mild' at 4, .*1 such"):
+            model.fit(paths, progress=False)
+    # Two jumps on the way are no obstacle.
+    through = di.Paths(times=[[0, 1]] * 2, states=[[0, 2], [0, 1]], state_names=names)
+    di.MarkovJumpInference(observation="exact", jumps=jumps).fit(through, progress=False)

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from dyninfer.data.paths import Paths
 from dyninfer.data.paths.checks import MISSING
-from dyninfer.data.words import listed
+from dyninfer.data.words import counted, listed, quoted
 from dyninfer.jumps.likelihood.state_names import renumbered, state_number
+from dyninfer.jumps.process.chain import reachable
 from dyninfer.learning.settings import brief
 
 # Unseen numbers in a row, beside as many states that occur, that look like those below a code.
@@ -156,3 +157,35 @@ def check_sets(sets: Any, name: str) -> None:
             raise ValueError(
                 f"{name} names {both[0]!r} as a state and as a label for several; rename one"
             )
+
+
+def refuse_impossible(paths: Paths, allowed: Tensor, names: Sequence[str]) -> None:
+    """Raise a ValueError where labels that are never wrong follow by no allowed jumps.
+
+    Parameters
+    ----------
+    paths : Paths
+        By the numbers of the states.
+    allowed : Tensor of bool, ``(S, S)``
+        Jumps that can happen.
+    names : sequence of S str
+    """
+    states = np.concatenate(paths.states)
+    is_observed = states != MISSING
+    every_path = np.repeat(np.arange(len(paths)), paths.lengths)
+    path = every_path[is_observed]
+    times = np.concatenate(paths.times)[is_observed]
+    states = states[is_observed]
+    can_follow = reachable(allowed.double()).numpy()
+    follows = can_follow[states[:-1], states[1:]]
+    (rows,) = np.nonzero((path[1:] == path[:-1]) & ~follows)
+    if len(rows) == 0:
+        return
+    row = rows[0]
+    source, target = names[states[row]], names[states[row + 1]]
+    raise ValueError(
+        f"path {quoted(paths.names[path[row]])} is {quoted(source)} at {times[row]:g} and "
+        f"{quoted(target)} at {times[row + 1]:g}, which no allowed jumps lead to "
+        f"({counted(len(rows), 'such pair')}); allow more jumps, or labels that may be wrong: "
+        "observation=Confusion()"
+    )
