@@ -19,6 +19,7 @@ from dyninfer.data.words import quoted
 from dyninfer.jumps.formula import without_repeats
 from dyninfer.jumps.likelihood.state_names import renumbered
 from dyninfer.jumps.process import MarkovJump
+from dyninfer.jumps.settings import as_observation
 from dyninfer.learning.settings import brief, check_word
 from dyninfer.tools.jump_models import LearnedJumps, pairs_of
 
@@ -57,7 +58,8 @@ def prevalence(
     times : sequence of float, optional
         By default eleven, from the first observation to the last.
     interpolation : {"start", "midpoint"}
-        In which state a path is between two observations: in the first, or in the nearer one.
+        In which state a path is between two observations: in the first, or in the nearer one. A
+        state whose entry is observed when it happens is not entered before.
     followed_until : float, optional
         End of the study: beyond it, paths in an absorbing state are not observed any more. Without
         it the dead are counted where the living no longer are.
@@ -116,6 +118,8 @@ class _Records:
         Those that rates depend on, a row for each combination that a path has.
     row : array ``(path,)`` int64
         Combination of each path; 0 where there are none.
+    is_exact : array ``(S,)`` bool
+        States whose entry is observed when it happens.
     """
 
     times: ndarray
@@ -124,6 +128,7 @@ class _Records:
     is_absorbing: ndarray
     covariates: pd.DataFrame | None
     row: ndarray
+    is_exact: ndarray
 
     @classmethod
     def of(cls, model: Any, data: Any) -> _Records:
@@ -139,7 +144,9 @@ class _Records:
             states = table["viterbi"].map(number).to_numpy()
             covariates, row = _combinations(model, data, table["path"])
             times = table["time"].to_numpy()
-            return cls(times, states, path, is_absorbing, covariates, row)
+            is_exact = np.zeros_like(is_absorbing)
+            is_exact[as_observation(model.observation).entries_among(process.state_names)] = True
+            return cls(times, states, path, is_absorbing, covariates, row, is_exact)
         if not isinstance(data, Paths) or not data.discrete:
             raise TypeError(
                 f"data must be Paths of states where model is a process, found {brief(data)}"
@@ -150,7 +157,8 @@ class _Records:
         path = np.repeat(np.arange(len(paths)), paths.lengths)
         times = np.concatenate(paths.times)
         own = times[is_observed], states[is_observed], path[is_observed]
-        return cls(*own, is_absorbing, None, np.zeros(len(paths), dtype=np.int64))
+        no_row = np.zeros(len(paths), dtype=np.int64)
+        return cls(*own, is_absorbing, None, no_row, np.zeros_like(is_absorbing))
 
     @property
     def n_states(self) -> int:
@@ -186,7 +194,9 @@ class _Records:
         if is_nearer:
             following = np.minimum(row + 1, last)
             middle = (self.times[row] + self.times[following]) / 2
-            row = np.where(time > middle, following, row)
+            # Nobody is dead before the day of death.
+            is_exact = self.is_exact[self.states[following]]
+            row = np.where((time > middle) & ~is_exact, following, row)
         return np.bincount(self.states[row[is_here]], minlength=self.n_states)
 
     def expected(self, process: MarkovJump, moments: ndarray) -> Tensor:

@@ -129,6 +129,19 @@ def test_each_path_is_expected_to_move_by_its_own_covariates(late):
     assert abs(few["expected"][1] - np.mean(shares)) < 1e-12
 
 
+def test_nobody_is_dead_before_the_day_of_death():
+    times = [[0.0, 2.0, 6.0], [0.0, 4.0, 8.0], [0.0, 3.0, 8.0]]
+    states = [["well", "ill", "dead"], ["well", "ill", "ill"], ["well", "well", "ill"]]
+    paths = di.Paths(times=times, states=states, state_names=NAMES)
+    jumps = di.Only(["well>ill", "ill>dead"])
+    model = di.MarkovJumpInference(observation=di.ExactLabels(entries=["dead"]), jumps=jumps)
+    model.fit(paths, progress=False)
+    table = di.tl.prevalence(model, paths, [1.5, 5.5, 6.0], interpolation="midpoint", n_samples=10)
+    counts = (table["observed"] * 3).round().to_numpy().reshape(3, 3)
+    # At 1.5 the first is nearer to being ill; at 5.5 it is nearer to its death, and alive.
+    np.testing.assert_array_equal(counts, [[2, 1, 0], [1, 2, 0], [0, 2, 1]])
+
+
 def test_covariates_that_change_along_a_path_are_refused_by_its_name():
     model, paths = covariate_model()
     doses = paths.covariates.copy()
