@@ -10,7 +10,7 @@
 # ---
 
 # %% [markdown]
-# # Jumps between states: an ion channel and clones
+# # Jumps between states: channels, cell types and clones
 #
 # An ion channel opens and shuts, a stem cell commits itself, a patient gets worse. Each is in one of a few **states**,
 # and jumps from state $i$ to state $j$ at a rate $Q_{ij}$. The observations are sparse and sometimes wrong: a noisy
@@ -306,3 +306,4 @@ _ = axes[1].legend()
 # * `flat` in `confidence_intervals()` says which rates are the prior's and not the data's; `prior_width=None` is plain maximum likelihood.
 # * Cells that divide at different rates change their shares without any jump, and no clone tells that apart: see
 #   [when to trust it](../methods/markov_jump.md#when-to-trust-it-and-when-not).
+# * Rates that depend on covariates are fitted in the [tutorial on patients](08_patients_panel.py).
