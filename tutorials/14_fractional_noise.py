@@ -59,13 +59,9 @@ print(f"localisation error {1000 * model.observation_noise_.mean():.0f} nm")
 # %%
 frame = 0.00748
 every = np.unique(tracks.obs["track"])
-length = round(tracks.obs["time"].max() / frame) + 1
-padded = np.full((len(every), length, 2), np.nan)
-row = np.searchsorted(every, tracks.obs["track"])
-column = np.rint(tracks.obs["time"].to_numpy() / frame).astype(int)
-padded[row, column] = tracks.obsm["position"]
-line = msd_exponent(padded, 10, dt=frame, pooled=True)
-bent = msd_exponent(padded, 10, dt=frame, pooled=True, localisation_noise=True)
+paths = di.Paths.from_anndata(tracks, time_key="time", path_key="track", use_rep="position")
+line = msd_exponent(paths, 10, dt=frame, pooled=True)
+bent = msd_exponent(paths, 10, dt=frame, pooled=True, localisation_noise=True)
 table = pd.DataFrame(
     {
         "exponent": [line.exponent[0], bent.exponent[0], 2 * model.hurst_],

@@ -12,8 +12,8 @@ from scipy.stats import norm
 
 from dyninfer.data import keys
 from dyninfer.data.paths import Paths
+from dyninfer.data.paths.frames import frame_numbers, frame_of
 from dyninfer.data.reading import read_paths
-from dyninfer.data.times import NEAR
 from dyninfer.fractional.noise.segment_fit import SegmentFit, fit_segment
 from dyninfer.fractional.noise.segmentation import (
     Camera,
@@ -123,7 +123,7 @@ def segment_tracks(
     if min_frames < _FEWEST:
         raise ValueError(f"min_frames must be at least {_FEWEST}, found {brief(min_frames)}")
     level = check_level(level)
-    frame = _frame_of(paths, frame)
+    frame = frame_of(paths, frame)
     tracks = [_track(paths, number, frame) for number in range(len(paths))]
     can_fit = np.array([_can_fit(track) for track in tracks])
     _warn_of_still(paths, can_fit)
@@ -199,31 +199,11 @@ def _in_units(fit: SegmentFit, frame: float, level: float) -> dict[str, float]:
 
 def _track(paths: Paths, number: int, frame: float) -> Track:
     """Positions of a path, by the numbers of their frames."""
-    times = paths.times[number]
     states = np.asarray(paths.states[number], dtype=np.float64)
     is_there = ~np.isnan(states).any(1)
-    start = float(times[0])
-    position = (times - start) / frame
-    numbers = np.rint(position)
-    distance = np.abs(position - numbers)
-    if distance.max() > NEAR:
-        worst = float(times[distance.argmax()])
-        raise ValueError(
-            f"path {str(paths.names[number])!r} has a position at {worst:g}, between two frames of "
-            f"{frame:g} from its start; give frame, or times that are multiples of it"
-        )
-    return Track(numbers[is_there], states[is_there], start)
-
-
-def _frame_of(paths: Paths, frame: float | None) -> float:
-    if frame is not None:
-        if not is_number(frame) or not 0 < frame < np.inf:
-            raise ValueError(f"frame must be a positive time, or None; found {brief(frame)}")
-        return float(frame)
-    gaps = np.concatenate([np.diff(times) for times in paths.times])
-    if len(gaps) == 0:
-        raise ValueError("every track has one position; segments need tracks with several")
-    return float(gaps.min())
+    frames = frame_numbers(paths, number, frame).astype(np.float64)
+    start = float(paths.times[number][0])
+    return Track(frames[is_there], states[is_there], start)
 
 
 def _can_fit(track: Track) -> bool:

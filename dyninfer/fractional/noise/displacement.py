@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
+from dyninfer.data.paths import Paths
+from dyninfer.data.paths.frames import on_frames
 from dyninfer.fractional.noise.checks import as_numbers, check_positive, check_squares
 from dyninfer.fractional.noise.displacement_error import PowerLaw, standard_errors
 from dyninfer.learning.settings import brief, check_count, check_switch
@@ -54,7 +56,7 @@ def msd_exponent(
     tracks: Any,
     max_lag: int | None = None,
     *,
-    dt: float = 1.0,
+    dt: float | None = None,
     localisation_noise: bool = False,
     pooled: bool = False,
 ) -> MSDExponent:
@@ -68,13 +70,14 @@ def msd_exponent(
 
     Parameters
     ----------
-    tracks : array, ``(n, time)`` or ``(n, time, d)``
-        At even times; NaN where a track was not observed, as after its end. Lags at which a track
-        has no two frames, such as the odd ones of every second frame, are left out.
+    tracks : Paths, or array ``(n, time)`` or ``(n, time, d)``
+        At even times, or Paths at multiples of a frame; NaN where a track was not observed, as
+        after its end. Lags at which a track has no two frames, such as the odd ones of every second
+        frame, are left out.
     max_lag : int, optional
         In frames; by default a quarter of the times, at least 4 and at most 10.
-    dt : float
-        Time between two frames.
+    dt : float, optional
+        Time between two frames; by default the shortest gap of Paths, and 1 of an array.
     localisation_noise : bool
         Whether to fit the constant.
     pooled : bool
@@ -94,13 +97,17 @@ def msd_exponent(
     # As many lags as the fit has parameters, and one more.
     fewest_lags = 3
     fit = _fit_power_law
+    if isinstance(tracks, Paths):
+        if tracks.discrete:
+            raise TypeError("msd_exponent reads positions, and these paths have discrete states")
+        tracks, dt = on_frames(tracks, dt)
     if check_switch(localisation_noise, "localisation_noise"):
         fewest_lags = 4
         fit = _fit_with_constant
     x = _as_tracks(tracks, fewest_lags)
     _, n_times, n_coordinates = x.shape
     n_lags = _number_of_lags(n_times, max_lag, fewest_lags)
-    dt = check_positive(dt, "dt")
+    dt = check_positive(1.0 if dt is None else dt, "dt")
     pooled = check_switch(pooled, "pooled")
     msd = _mean_squared_displacement(x, n_lags, pooled)
     frames = np.arange(1, n_lags + 1)

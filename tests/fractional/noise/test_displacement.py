@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+import dyninfer as di
 from dyninfer.fractional import FractionalBrownianMotion, msd_exponent
 
 
@@ -125,3 +126,37 @@ def test_error_bars_of_a_track_that_is_bound_to_a_point():
     assert (found.exponent < 0).mean() > 0.3
     spread = found.msd.std(0)
     np.testing.assert_allclose(np.median(found.msd_error, axis=0), spread, rtol=0.3)
+
+
+def test_paths_have_the_msd_of_their_frames():
+    """Tracks that begin at other times, with frames that are missing, in seconds."""
+    rng = np.random.default_rng(0)
+    x = tracks_of(1.2, n=20, length=40)
+    x[rng.random(x.shape[:2]) < 0.2] = np.nan
+    times, states = [], []
+    for k, track in enumerate(x):
+        (frames,) = np.nonzero(~np.isnan(track[:, 0]))
+        times.append(5.0 * k + 0.02 * frames)
+        states.append(track[frames])
+    paths = di.Paths(times=times, states=states)
+    for settings in ({"pooled": True}, {"max_lag": 5, "localisation_noise": True}):
+        of_paths = msd_exponent(paths, **settings)
+        # The last frames of all tracks may be missing.
+        of_array = msd_exponent(x, dt=0.02, **settings)
+        np.testing.assert_allclose(of_paths.msd, of_array.msd)
+        np.testing.assert_allclose(of_paths.exponent, of_array.exponent)
+        np.testing.assert_allclose(of_paths.lags, of_array.lags)
+    # Every second frame alone: the time of a frame must be told.
+    even = di.Paths(times=[t[::2] for t in [0.02 * np.arange(40)] * 5], states=list(x[:5, ::2]))
+    assert msd_exponent(even, dt=0.02, max_lag=10).lags[-1] == pytest.approx(0.2)
+    assert msd_exponent(even, max_lag=5).lags[-1] == pytest.approx(0.2)
+
+
+def test_paths_that_have_no_msd_are_refused():
+    with pytest.raises(TypeError, match="discrete states"):
+        msd_exponent(di.Paths(times=[[0, 1]], states=[[0, 1]]))
+    between = di.Paths(times=[[0.0, 1.0, 2.5, 4.0, 5.0, 6.0]], states=[np.arange(6.0)])
+    with pytest.raises(ValueError, match="position at 2.5, between two frames of 1"):
+        msd_exponent(between)
+    with pytest.raises(ValueError, match="one position"):
+        msd_exponent(di.Paths(times=[[0.0]], states=[[1.0]]))
