@@ -10,7 +10,7 @@ import dyninfer as di
 TUTORIALS = sorted((Path(__file__).parents[1] / "tutorials").glob("*.py"))
 STEPS = 3
 # Exact fits of seconds, whose texts say numbers: the tutorial itself asserts them.
-IN_FULL = {"08_patients_panel"}
+IN_FULL = {"08_patients_panel", "10_tracks"}
 
 
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
