@@ -108,8 +108,8 @@ def fit(paths, covariates, **changes):
 panel = as_paths(visits)
 model = fit(panel, age + drug)
 rates = model.confidence_intervals()
-known = dict(zip(trial.jumps, trial.rates, strict=True))
-rates["true"] = [known[f"{row.source}>{row.target}"] for row in rates.itertuples()]
+true_rates = dict(zip(trial.jumps, trial.rates, strict=True))
+rates["true"] = [true_rates[f"{row.source}>{row.target}"] for row in rates.itertuples()]
 print(rates.drop(columns="flat").round(3).to_string(index=False))
 inside = rates["true"].between(rates["low"], rates["high"])
 assert inside.all()
@@ -125,8 +125,8 @@ assert inside.all()
 effects = model.effects_.table()
 truth = dict(zip(trial.jumps, trial.treatment, strict=True)) | {", ".join(deaths): trial.age}
 effects["true"] = effects["jumps"].map(truth)
-shown = ["covariate", "jumps", "hazard_ratio", "low", "high", "true", "p_value"]
-print(effects[shown].round(4).to_string(index=False))
+printed = ["covariate", "jumps", "hazard_ratio", "low", "high", "true", "p_value"]
+print(effects[printed].round(4).to_string(index=False))
 assert effects["true"].between(effects["low"], effects["high"]).all()
 
 fig, ax = plt.subplots(figsize=(7.5, 2.4), layout="constrained")
@@ -282,11 +282,11 @@ fits = {
         observation=di.Confusion(allowed=neighbours, entries=["dead"], prior_weight=0),
     ),
 }
-table = pd.DataFrame({"true": known})
+table = pd.DataFrame({"true": true_rates})
 for name, one in fits.items():
-    found = one.confidence_intervals()
-    found.index = found["source"] + ">" + found["target"]
-    table[name] = found["rate"]
+    estimates = one.confidence_intervals()
+    estimates.index = estimates["source"] + ">" + estimates["target"]
+    table[name] = estimates["rate"]
 print(table.round(3).to_string())
 confusion = fits["may be wrong"].emission_.confusion.numpy()
 stages = list(trial.state_names)

@@ -57,10 +57,10 @@ def film(positions, exposure, seed, blinking=0.1):
     fine = positions[:, :-1].reshape(n, -1, FINE, 2)
     is_open = slice(0, max(1, round(exposure * FINE)))
     rng = np.random.default_rng(seed)
-    seen = fine[:, :, is_open].mean(2)
-    seen += ERROR * rng.normal(size=seen.shape)
-    track, frame = np.nonzero(rng.random(seen.shape[:2]) >= blinking)
-    x, y = seen[track, frame].T
+    spots = fine[:, :, is_open].mean(2)
+    spots += ERROR * rng.normal(size=spots.shape)
+    track, frame = np.nonzero(rng.random(spots.shape[:2]) >= blinking)
+    x, y = spots[track, frame].T
     return pd.DataFrame({"track": track, "time": FRAME * frame, "x": x, "y": y})
 
 
@@ -71,10 +71,10 @@ def as_paths(table):
     )
 
 
-known = {"held back": (0.5, 0.05), "free, slow": (1.0, 0.03), "driven": (1.5, 0.3)}
+truths = {"held back": (0.5, 0.05), "free, slow": (1.0, 0.03), "driven": (1.5, 0.3)}
 tables = {
     name: film(motion(alpha, coefficient, 24, 50, seed=1), exposure=1.0, seed=2)
-    for name, (alpha, coefficient) in known.items()
+    for name, (alpha, coefficient) in truths.items()
 }
 tracks = {name: as_paths(table) for name, table in tables.items()}
 print(tables["free, slow"].head(4).round(4).to_string(index=False))
@@ -96,7 +96,7 @@ bent = {
     for name, paths in tracks.items()
 }
 fig, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained", sharey=True)
-for ax, (name, (alpha, coefficient)) in zip(axes, known.items(), strict=True):
+for ax, (name, (alpha, coefficient)) in zip(axes, truths.items(), strict=True):
     line = lines[name]
     lags = line.lags
     ax.errorbar(lags, line.msd[0], line.msd_error[0], fmt="o", color="black", ms=4, label="tracks")
@@ -137,7 +137,7 @@ for name, paths in tracks.items():
     rows.append(
         {
             "molecule": name,
-            "true": known[name][0],
+            "true": truths[name][0],
             "line": lines[name].exponent[0],
             "line and constant": bent[name].exponent[0],
             "no blur": sharp[0],
@@ -199,8 +199,8 @@ films = {
     "steady": film(motion(1.0, 0.1, 8, LENGTH, seed=8), 0.5, seed=9, blinking=0.0),
 }
 segments = {name: di.tl.segment_tracks(as_paths(table), **camera) for name, table in films.items()}
-shown = ["segment", "start", "end", "alpha", "alpha_low", "alpha_high", "K", "K_low", "K_high"]
-print(segments["changing"].query("path == '1'")[shown].round(3).to_string(index=False))
+printed = ["segment", "start", "end", "alpha", "alpha_low", "alpha_high", "K", "K_low", "K_high"]
+print(segments["changing"].query("path == '1'")[printed].round(3).to_string(index=False))
 
 # %%
 one = films["changing"].query("track == 1")

@@ -77,16 +77,16 @@ training = di.Training(max_steps=STEPS, batch_size=512, validation_fraction=0.0,
 def drift_error(model):
     """Mean squared error of the drift over its mean square, at cells of day 1."""
     x = system.sample(1.0, 4000, seed=5)
-    learned, true = model.process_.drift(1.0, x), system.drift(torch.tensor(1.0), x)
-    return float((learned - true).square().sum() / true.square().sum())
+    drift, true = model.process_.drift(1.0, x), system.drift(torch.tensor(1.0), x)
+    return float((drift - true).square().sum() / true.square().sum())
 
 
 rows = []
 for n in (1_000, 3_000, 10_000):
     # Random rows of every day.
     rng = np.random.default_rng(0)
-    chosen = [k * n_each + rng.choice(n_each, n, replace=False) for k in range(len(days))]
-    part = backed[np.sort(np.concatenate(chosen))]
+    row_numbers = [k * n_each + rng.choice(n_each, n, replace=False) for k in range(len(days))]
+    part = backed[np.sort(np.concatenate(row_numbers))]
     began = time.process_time()
     model = di.ActionMatching(sigma=1.0, training=training)
     model.fit(part, time_key="day", use_rep="X_pca", progress=False)
@@ -168,8 +168,8 @@ settings = {"hold_out": 1.0, "max_steps": 30, "baselines": ("ot",), "progress": 
 alone = di.tl.compare(few, methods, **settings)
 with get_reusable_executor(2) as workers:
     together = di.tl.compare(few, methods, **settings, executor=workers)
-shown = ["method", "time", "w1", "energy"]
-print(together[shown].round(4).to_string(index=False))
+printed = ["method", "time", "w1", "energy"]
+print(together[printed].round(4).to_string(index=False))
 assert np.array_equal(alone["w1"], together["w1"])
 
 # %% [markdown]
