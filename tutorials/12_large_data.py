@@ -170,7 +170,7 @@ with get_reusable_executor(2) as workers:
     together = di.tl.compare(few, methods, **settings, executor=workers)
 printed = ["method", "time", "w1", "energy"]
 print(together[printed].round(4).to_string(index=False))
-assert np.array_equal(alone["w1"], together["w1"])
+print("the same to the last bit:", np.array_equal(alone["w1"], together["w1"]))
 
 # %% [markdown]
 # ## Many paths
