@@ -77,8 +77,8 @@ print(f"largest error of the width {np.abs(run.std()[:, 0].numpy() - true_std).m
 
 # %% [markdown]
 # Between photographs the particles of the model go straight, where the packet turns and breathes. So the error falls with the number of
-# photographs, and no training makes up for those that were not taken. With nine, the simulated centre is
-# right, and the width falls a little short where the packet is widest: particles that go straight between photographs do not breathe enough.
+# photographs, and no training makes up for those that were not taken. With nine, the simulated centre stays
+# close to the true one, and the width falls a little short where the packet is widest: particles that go straight between photographs do not breathe enough.
 #
 # ## A vortex
 #
