@@ -19,7 +19,7 @@ import pandas as pd
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder that `benchmarks` is in
 
 from benchmarks.leave_one_out import baselines
-from benchmarks.leave_one_out.problems import SOURCES, Problem, load
+from benchmarks.leave_one_out.problems import SIMULATED, SOURCES, Problem, load
 from benchmarks.science import Rows, parser_of, print_tables
 
 import dyninfer as di
@@ -64,15 +64,16 @@ def flow_row(problem: Problem, model: Any, time: float, seed: int) -> dict[str, 
 
 
 def held_out_times(
-    dataset: str, features: int | None, seeds: int, size: int
+    dataset: str, features: int | None, seeds: int, size: int, steps: int | None
 ) -> tuple[list[str], Rows]:
     """Every inner time: the tuned flow over seeds, and what needs no model."""
-    return ["time", "prediction", "W1", "sd", "energy"], _rows(dataset, features, seeds, size)
+    rows = _rows(dataset, features, seeds, size, steps)
+    return ["time", "prediction", "W1", "sd", "energy"], rows
 
 
-def _rows(dataset: str, features: int | None, seeds: int, size: int) -> Rows:
+def _rows(dataset: str, features: int | None, seeds: int, size: int, steps: int | None) -> Rows:
     problem = load(dataset, features, 100 * size or None)
-    n_steps = 100 * size or None
+    n_steps = steps or 100 * size or None
     shown = problem.shown(by_index=True, with_masses=False)
     numbers = problem.model_times(by_index=True)
     found = []
@@ -118,8 +119,9 @@ TABLES = {"held-out times": held_out_times}
 
 if __name__ == "__main__":
     parser = parser_of(TABLES, __doc__)
-    parser.add_argument("--dataset", choices=SOURCES, default="mesc_retinoic_acid")
+    parser.add_argument("--dataset", choices=[*SOURCES, *SIMULATED], default="mesc_retinoic_acid")
     parser.add_argument("--features", type=int)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--size", type=int, default=0, help="hundreds of cells and steps; 0: all")
+    parser.add_argument("--steps", type=int, help="of every fit at most, where size is 0")
     print_tables(parser, TABLES)

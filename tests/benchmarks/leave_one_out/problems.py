@@ -7,7 +7,7 @@ line does; nothing else sees them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations
 from typing import NamedTuple
@@ -33,6 +33,37 @@ SOURCES = {
     "emt_a549": Source("time", "X_latent", (10,), per_time_unit=24.0, grows=True),
     "mesc_retinoic_acid": Source("time", "X_pca", (5, 10), per_time_unit=24.0),
     "weinreb_hematopoiesis": Source("day", "X_spring", (2,), grows=True),
+}
+
+
+# Cells at each of the times 0, 1, 2 and 3 of a simulated set.
+SIMULATED_CELLS = 500
+
+
+def gaussian_drift(seed: int = 0) -> di.Snapshots:
+    """Nobody is born or dies: a normal population moves by its standard deviation in every time."""
+    rng = np.random.default_rng(seed)
+    samples = [rng.normal(size=(SIMULATED_CELLS, 5)) + [time, 0, 0, 0, 0] for time in range(4)]
+    return di.Snapshots(times=np.arange(4.0), samples=samples)
+
+
+def branching(seed: int = 0) -> di.Snapshots:
+    """Cells of a valley that splits, and of which the upper branch grows faster."""
+    cells = di.simulators.BranchingPopulation(dimension=5).snapshots(range(4), 500, seed=seed)
+    return cells.subsample(SIMULATED_CELLS, seed=seed)
+
+
+def branching_drift(seed: int = 0) -> di.Snapshots:
+    """The same valley, where nobody is born or dies."""
+    still = {"birth_upper": 0.0, "birth_lower": 0.0, "death_upper": 0.0, "death_lower": 0.0}
+    simulator = di.simulators.BranchingPopulation(dimension=5, **still)
+    return simulator.snapshots(range(4), SIMULATED_CELLS, seed=seed)
+
+
+SIMULATED = {
+    "gaussian_drift": gaussian_drift,
+    "branching": branching,
+    "branching_drift": branching_drift,
 }
 
 
@@ -86,7 +117,10 @@ class Problem:
 
 @lru_cache(maxsize=1)
 def load(name: str, n_features: int | None = None, cells: int | None = None) -> Problem:
-    """Read a data set; ``cells`` keeps so many per time, for trying things out."""
+    """Read or simulate a data set; ``cells`` keeps so many per time, for trying things out."""
+    if name in SIMULATED:
+        data = replace(SIMULATED[name](), masses=None)
+        return Problem(data if cells is None else data.subsample(cells), unit=1.0)
     source = SOURCES[name]
     # The hundredth component is in a file of its own.
     sizes = {"n_components": 100} if name == "cite_hspc" and n_features == 100 else {}
