@@ -204,6 +204,27 @@ class Estimator(Settings, ABC):
         self._check_settings()
         return write_model(path, self._tensors(), self._metadata() | self._tables())
 
+    def to(self, device: str | torch.device) -> Self:
+        """Move what was learned to a device, where it is simulated and weighed from then on.
+
+        Parameters
+        ----------
+        device : str or torch.device
+            "cpu", "cuda", "cuda:1", or "auto" for a GPU where there is one.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If the device is not there, or has no double precision (MPS).
+        """
+        self._check_fitted()
+        self._move(pick_device(device))
+        return self
+
     def cite(self) -> str:
         """BibTeX of the method."""
         return self.citation
@@ -393,6 +414,10 @@ class Estimator(Settings, ABC):
         check_shapes(process.state_dict(), tensors)
         process.load_state_dict(tensors)
         self._keep(process)
+
+    def _move(self, device: torch.device) -> None:
+        """Move everything that computes."""
+        self.process_.to(device)
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "process_"):

@@ -53,6 +53,7 @@ from dyninfer.fractional.settings import (
     Variational,
 )
 from dyninfer.learning.model_file import check_format, read_model, reading
+from dyninfer.learning.parallel import pick_device
 from dyninfer.learning.random import stream
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import check_count, check_seed, from_plain
@@ -180,6 +181,9 @@ class FractionalSDE(PathEstimator):
             result = fit_by_bound(process, series, inference, self.training_, run)
             return Outcome(history=result.history, status=result.status, checkpointed=True)
         series = Series.of_values(data).scaled(self.scaling_)
+        device = pick_device(inference.device)
+        process.to(device)
+        series = series.to(device)
         max_steps = run.max_steps or inference.max_steps
         fit = maximise(process.prior, series, max_steps)
         # Kept with the model: the interval of the index needs it when the data are gone.
@@ -293,7 +297,7 @@ class FractionalSDE(PathEstimator):
         self._check_fitted()
         hurst = self.model_.prior.hurst.detach()
         if self.noise.per_dimension:
-            return hurst.numpy()
+            return hurst.cpu().numpy()
         return float(hurst)
 
     @property
@@ -416,3 +420,8 @@ class FractionalSDE(PathEstimator):
         model = self._built(None, 0)
         load_tensors(model, tensors)
         self._keep(model)
+        self._move(device)
+
+    def _move(self, device: torch.device) -> None:
+        # The process is made of the model, and of numbers in the units of the data.
+        self._keep(self.model_.to(device))

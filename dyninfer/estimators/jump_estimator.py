@@ -64,7 +64,7 @@ class JumpEstimator(PathEstimator):
         likelihood = data.log_likelihood(*self._model(data))
         if isinstance(data, ClonePaths):
             likelihood = data.per_path(likelihood)
-        return likelihood.numpy()
+        return likelihood.cpu().numpy()
 
     def states_at(self, paths: Paths, time: float, seed: int = 0, n_draws: int = 1) -> Tensor:
         """States ``(path · draw,)`` of paths whose last observation until ``time`` is at that time.
@@ -187,7 +187,8 @@ class JumpEstimator(PathEstimator):
     def _prepared(self, paths: Paths) -> HiddenPaths | ClonePaths:
         """Paths for the likelihood of what was learned."""
         observed = self._observed(paths, self.facts_["states"])
-        return self._inference().prepare(observed, self.facts_["state_names"])
+        data = self._inference().prepare(observed, self.facts_["state_names"])
+        return data.to(self._device)
 
     def _model(
         self, data: HiddenPaths | ClonePaths | None = None
@@ -198,7 +199,14 @@ class JumpEstimator(PathEstimator):
         if isinstance(data, CovariatePaths):
             assert self.effects_ is not None
             generator = self.effects_.of_rows(data.x)
-        return generator, result.emission, result.initial
+        device = self._device
+        emission = result.emission.map(lambda tensor: tensor.to(device))
+        return generator.to(device), emission, result.initial.to(device)
+
+    @property
+    def _device(self) -> torch.device:
+        """Where the process is, and what is asked of paths is computed."""
+        return self.process_.generator.device
 
     def _tensors(self) -> dict[str, Tensor]:
         return super()._tensors() | self.result_.tensors()
@@ -213,6 +221,7 @@ class JumpEstimator(PathEstimator):
         result = self._inference().restored(names, tensors, metadata["result"], self.history_)
         self._take(result)
         self._keep(self._process())
+        self._move(device)
 
     def _process(self) -> MarkovJump:
         """What was learned: where there are covariates, the process at which all are 0."""

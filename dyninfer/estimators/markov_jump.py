@@ -265,7 +265,8 @@ class MarkovJumpInference(JumpEstimator):
     def observe(self, states: Tensor, seed: int = 0) -> Tensor:
         """Observations of states ``(path, time)``: labels that may be wrong, or numbers."""
         g = stream(seed, "observe", device=states.device)
-        return self.emission_.sample(states.long(), g)
+        emission = self.emission_.map(lambda tensor: tensor.to(states.device))
+        return emission.sample(states.long(), g)
 
     def confidence_intervals(self, level: float = 0.9) -> pd.DataFrame:
         """Rates with intervals, of ``posterior_``.
@@ -289,7 +290,8 @@ class MarkovJumpInference(JumpEstimator):
                 "draws are of one generator, and the rates change in time; ask effects_.table() "
                 "for how sure the changes are"
             )
-        return MarkovJump(generators, initial=process.initial, state_names=process.state_names)
+        own_generators = generators.to(self._device)
+        return MarkovJump(own_generators, initial=process.initial, state_names=process.state_names)
 
     def derived(
         self,
@@ -343,9 +345,12 @@ class MarkovJumpInference(JumpEstimator):
         )
 
     def _distribution_at(self, time: float) -> Tensor:
-        """Distribution ``(S,)`` of first observed states, or of descendants of ancestors."""
+        """Distribution ``(S,)`` of first observed states, or of descendants of ancestors.
+
+        On the CPU, so that every device starts from the same states.
+        """
         if self.clones is None:
             return self.result_.initial
         # The process starts with the ancestor, and its descendants have jumped since.
         age = self.clones.age_at(time, self.times_)
-        return self.process_.marginal(age)
+        return self.process_.marginal(age).cpu()

@@ -168,10 +168,15 @@ class Exact(Settings):
     ----------
     max_steps : int
         Steps at most.
+    device : str
+        Where likelihoods are computed, in double precision: "cuda" gains where there are many paths
+        of times of their own. The model stays there.
     """
 
     # L-BFGS needs 20 to 100 steps for a few coordinates.
     max_steps: int = 300
+    # Each step is many small products, which a CPU makes sooner.
+    device: str = "cpu"
 
     def check(self) -> None:
         """Raise a ValueError naming a setting that cannot be."""

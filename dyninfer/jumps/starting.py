@@ -102,7 +102,8 @@ def last_states(past: Paths, probability: Tensor, n_draws: int, seed: int) -> Te
     """
     every_path = torch.arange(len(past))
     last_row = torch.as_tensor(past.lengths) - 1
-    last = probability[every_path, last_row]
+    # Drawn on the CPU, so that every device goes on from the same states.
+    last = probability.cpu()[every_path, last_row]
     # Torch refuses a row of zeros too, but knows no names.
     is_possible = last.sum(-1) > 0
     for name, possible in zip(past.names, is_possible.tolist(), strict=True):

@@ -14,7 +14,7 @@ from torch import Tensor
 from dyninfer.data.paths.covariates import as_table
 from dyninfer.data.time_reading import as_times
 from dyninfer.data.words import listed
-from dyninfer.jumps.posterior.summaries import quantiles
+from dyninfer.jumps.posterior.summaries import on_cpu, quantiles
 from dyninfer.jumps.process import MarkovJump
 from dyninfer.jumps.process.checks import as_numbers
 from dyninfer.learning.budget import check_memory
@@ -63,7 +63,7 @@ class LearnedJumps:
         if isinstance(model, MarkovJump):
             if model.batch_shape:
                 raise ValueError("model is a batch; take one process: MarkovJump(generator[k])")
-            return cls(model, None, level)
+            return cls(on_cpu(model), None, level)
         if not hasattr(model, "sample_processes"):
             raise TypeError(
                 f"model must be a fitted MarkovJumpInference or a MarkovJump, found {brief(model)}"
@@ -73,7 +73,8 @@ class LearnedJumps:
         n_processes = n_samples * (1 if covariates is None else len(covariates))
         check_draws(n_processes, model.process_.n_states)
         if effects is None:
-            return cls(model.process_, model.sample_processes(n_samples, seed), level)
+            draws = model.sample_processes(n_samples, seed)
+            return cls(on_cpu(model.process_), on_cpu(draws), level)
         process = effects.process(covariates)
         return cls(process, effects.draw(n_samples, covariates, seed), level)
 

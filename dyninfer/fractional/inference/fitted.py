@@ -60,10 +60,15 @@ class FittedEquation:
         return process_of(self.model, scaling, per_dimension)
 
     @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.model.prior.log_noise.device
+
+    @property
     def observation_noise(self) -> ndarray:
         """Standard deviation of the observations around the state, ``(feature,)``."""
         log_noise = self.model.prior.log_noise.detach()
-        deviation = log_noise.exp()
+        deviation = log_noise.exp().cpu()
         return self.scaling.user_displacements(deviation).numpy()
 
     def hurst_interval(self, level: float) -> ndarray:
@@ -100,9 +105,10 @@ class FittedEquation:
         if isinstance(self.model, ExactModel):
             series = Series.of_values(paths)
         standardised = series.scaled(self.scaling)
-        weights = self.model.log_weights(standardised, n_samples, seed)
+        on_device = standardised.to(self.device)
+        weights = self.model.log_weights(on_device, n_samples, seed).cpu()
         # A density per user's unit: one factor of the scale for every observed value.
-        log_scale = self.scaling.scale.log()
+        log_scale = self.scaling.scale.log().cpu()
         log_units = series.mask * log_scale
         return weights - log_units.sum((1, 2))
 
@@ -127,7 +133,7 @@ class FittedEquation:
         n_states = len(self.scaling.shift)
         n_bytes = 4 * n_paths * n_states
         check_memory(n_bytes, f"{n_paths} paths", torch.device("cpu"))
-        generator = stream(seed, "start")
+        generator = stream(seed, "start", device=self.device)
         states = self.model.prior.draw_states(n_paths, generator)
         if self.is_latent:
             return states

@@ -156,7 +156,7 @@ class BoundObjective(Objective):
 def fit_by_bound(
     model: NeuralModel, series: Series, settings: Variational, training: Training, run: Run
 ) -> Result:
-    """Train a model in place, on the device of the training; it ends on the CPU."""
+    """Train a model in place, on the device of the training, where it stays."""
     device = pick_device(training.device)
     fraction = training.validation_fraction
     series, validation_set = _split(series, fraction, run.seed)
@@ -175,7 +175,7 @@ def fit_by_bound(
     if model.latent:
         # The readout makes up for scale and noise, so their pace gains nothing.
         paces = {}
-    result = train(
+    return train(
         model,
         objective,
         training,
@@ -186,8 +186,6 @@ def fit_by_bound(
         identity=run.identity,
         paces=paces,
     )
-    model.cpu()
-    return result
 
 
 def _split(series: Series, fraction: float, seed: int) -> tuple[Series, Series | None]:

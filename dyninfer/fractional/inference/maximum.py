@@ -108,7 +108,7 @@ def hurst_interval(prior: LinearPrior, information: ndarray, level: float) -> nd
     # Data that say nothing about the index leave all of (0, 1).
     with np.errstate(divide="ignore"):
         error = 1 / np.sqrt(positive)
-    logit = prior.hurst_logit.detach().numpy()
+    logit = prior.hurst_logit.detach().cpu().numpy()
     upper_tail = 0.5 + level / 2
     half_width = norm.ppf(upper_tail) * error
     low = logit - half_width

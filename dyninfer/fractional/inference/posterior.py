@@ -101,8 +101,12 @@ class PathPosterior:
         if not self.model.content_dim:
             return None
         series = Series.of(self.paths)
-        scaled = series.scaled(self.scaling)
-        return self.model.content(scaled)
+        return self.model.content(self._standardised(series))
+
+    def _standardised(self, series: Series) -> Series:
+        """A series as the model takes it, where the model is."""
+        device = self.model.prior.log_noise.device
+        return series.scaled(self.scaling).to(device)
 
     def _draw(self, times: ndarray, n_samples: int, seed: int) -> tuple[Tensor, Tensor]:
         """States ``(path · sample, time, d)``, and their readout, standardised."""
@@ -111,10 +115,9 @@ class PathPosterior:
         # The times that were asked for come first, so that they can be told from the others.
         steps = self._steps_between(times)
         query = np.concatenate([times, steps])
-        series = Series.of(self.paths, query)
+        standardised = self._standardised(Series.of(self.paths, query))
         n_times = len(times)
-        positions = series.queried[:, :n_times]
-        standardised = series.scaled(self.scaling)
+        positions = standardised.queried[:, :n_times]
         states, means = self.model.draw(standardised, n_samples, seed)
         states_at = _at_positions(states, positions)
         means_at = _at_positions(means, positions)

@@ -237,7 +237,8 @@ class LinearPrior(nn.Module):
     def draw_states(self, n: int, generator: torch.Generator) -> Tensor:
         """First states from their distribution, ``(n, d)``."""
         shape = n, self.n_states
-        normals = torch.randn(shape, generator=generator, dtype=torch.float64)
+        device = generator.device
+        normals = torch.randn(shape, generator=generator, dtype=torch.float64, device=device)
         deviation = self.log_start.exp()
         return self.start_mean + deviation * normals
 

@@ -133,7 +133,10 @@ class Series:
     @cached_property
     def batches(self) -> list[Batch]:
         """Values feature by feature, in groups of paths that share their times."""
-        return batches_of(self.times, self.values, self.full_mask)
+        # Grouped path by path on the CPU, once, and weighed where the series is.
+        device = self.times.device
+        batches = batches_of(self.times.cpu(), self.values.cpu(), self.full_mask.cpu())
+        return [Batch(*(part.to(device) for part in batch)) for batch in batches]
 
     def scaled(self, scaling: Scaling) -> Series:
         """The same series with scaled values, 0 where nothing was observed."""

@@ -52,7 +52,9 @@ def blurred_posterior(prior: LinearPrior, series: Series, n_samples: int, seed: 
     elapsed = series.times - series.times[:, :1]
     generator = stream(seed, "posterior", device=series.times.device)
     shape = n_samples, n_paths, n_times, n_features
-    normals = torch.randn(shape, generator=generator, dtype=torch.float64)
+    normals = torch.randn(
+        shape, generator=generator, dtype=torch.float64, device=series.times.device
+    )
     draws = torch.empty_like(normals)
     with torch.no_grad():
         for row in range(n_paths):

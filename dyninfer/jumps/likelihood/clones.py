@@ -68,6 +68,10 @@ class ClonePaths:
         names, clone = np.unique(labels, return_inverse=True)
         return cls(hidden, torch.as_tensor(clone).long(), names)
 
+    def to(self, device: torch.device | str) -> ClonePaths:
+        """The same on another device."""
+        return ClonePaths(self.hidden.to(device), self.clone.to(device), self.names)
+
     @property
     def n_observed(self) -> Tensor:
         """Number of observed values."""
@@ -115,7 +119,7 @@ class ClonePaths:
         log_initial = initial.log().unsqueeze(1)
         best, ancestor = (of_clones + log_initial).max(0)
         of_path = ancestor[self.clone]
-        every_path = torch.arange(len(of_path))
+        every_path = torch.arange(len(of_path), device=of_path.device)
         states = torch.stack(states_by_ancestor)
         return states[of_path, every_path], best
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 import torch
@@ -91,6 +92,15 @@ class HiddenPaths:
             gap_number=number.to(device),
             shared_gap=shared.tolist(),
         )
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same on another device."""
+        parts = {}
+        for field in fields(self):
+            part = getattr(self, field.name)
+            if isinstance(part, Tensor):
+                parts[field.name] = part.to(device)
+        return replace(self, **parts)
 
     @property
     def n_observed(self) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -55,6 +56,8 @@ def derived_table(
 ) -> pd.DataFrame:
     """Value and interval of quantities of one process, the interval from a batch of processes."""
     check_level(level)
+    process = on_cpu(process)
+    draws = on_cpu(draws)
     parts = []
     for name, quantity in quantities.items():
         value = quantity(process).reshape(-1)
@@ -71,6 +74,13 @@ def derived_table(
     return pd.concat(parts, ignore_index=True)
 
 
+def on_cpu(process: MarkovJump) -> MarkovJump:
+    """The same process where tables are made, which are small."""
+    if process.generator.device.type == "cpu":
+        return process
+    return copy.deepcopy(process).cpu()
+
+
 def state_table(
     paths: Paths,
     data: HiddenPaths | ClonePaths,
@@ -78,9 +88,10 @@ def state_table(
     names: Sequence[str],
 ) -> pd.DataFrame:
     """The most probable state of every observation, its probability, and the likeliest sequence."""
-    smoothed = data.smooth(*model)
+    smoothed = data.smooth(*model).cpu()
     probability, state = smoothed.max(-1)
     sequence, _ = data.viterbi(*model)
+    sequence = sequence.cpu()
     # The batch is padded to the longest path.
     place = torch.arange(state.shape[1])
     lengths = torch.as_tensor(paths.lengths)
