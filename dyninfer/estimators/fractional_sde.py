@@ -406,6 +406,9 @@ class FractionalSDE(PathEstimator):
         if isinstance(plain.inference, Variational):
             # A run may be taken up with more steps.
             plain.inference = replace(plain.inference, training=None)
+        if isinstance(plain.inference, Exact):
+            # Or on another device.
+            plain.inference = replace(plain.inference, device="cpu")
         return super(FractionalSDE, plain)._identity(provenance)
 
     def _tensors(self) -> dict[str, Tensor]:

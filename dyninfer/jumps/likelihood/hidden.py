@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -95,7 +95,7 @@ class HiddenPaths:
 
     def to(self, device: torch.device | str) -> Self:
         """The same on another device."""
-        parts = {}
+        parts: dict[str, Any] = {}
         for field in fields(self):
             part = getattr(self, field.name)
             if isinstance(part, Tensor):

@@ -162,12 +162,6 @@ def copies(values: Sequence[Tensor]) -> list[Tensor]:
     return [value.detach().clone() for value in values]
 
 
-def has_fused_steps(device: torch.device) -> bool:
-    """Whether a step of Adam is one launch, which counts its steps on the device."""
-    # Fused and plain steps give the same numbers.
-    return device.type in ("cpu", "cuda")
-
-
 def optimizer_for(
     process: nn.Module, settings: Training, paces: dict[str, float]
 ) -> AveragedOptimizer:
@@ -187,7 +181,8 @@ def optimizer_for(
     adam = torch.optim.AdamW(
         options,
         weight_decay=settings.weight_decay,
-        fused=has_fused_steps(device),
+        # Foreach and fused Adam give the same numbers; fused is one launch, where there is one.
+        fused=device.type in ("cpu", "cuda"),
     )
     return AveragedOptimizer(
         adam,
