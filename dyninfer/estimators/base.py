@@ -23,6 +23,7 @@ from dyninfer.data.provenance import Provenance
 from dyninfer.data.reading import is_anndata
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators.loading import check_identity, check_shapes, restored
+from dyninfer.estimators.placing import Placed
 from dyninfer.learning.model_file import (
     FORMAT,
     check_format,
@@ -62,7 +63,7 @@ class Reading(NamedTuple):
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class Estimator(Settings, ABC):
+class Estimator(Placed, Settings, ABC):
     """Base of all methods: settings in the constructor, data in ``fit``, results in ``process_``.
 
     A method derives from :class:`SnapshotEstimator` or :class:`PathEstimator`, which read the data.
@@ -204,27 +205,6 @@ class Estimator(Settings, ABC):
         self._check_settings()
         return write_model(path, self._tensors(), self._metadata() | self._tables())
 
-    def to(self, device: str | torch.device) -> Self:
-        """Move what was learned to a device, where it is simulated and weighed from then on.
-
-        Parameters
-        ----------
-        device : str or torch.device
-            "cpu", "cuda", "cuda:1", or "auto" for a GPU where there is one.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            If the device is not there, or has no double precision (MPS).
-        """
-        self._check_fitted()
-        self._move(pick_device(device))
-        return self
-
     def cite(self) -> str:
         """BibTeX of the method."""
         return self.citation
@@ -335,8 +315,7 @@ class Estimator(Settings, ABC):
 
     def _keep(self, process: nn.Module) -> None:
         """Keep the trained process; both ``fit`` and ``load`` end here."""
-        # Any: each family of methods has a process of its own kind.
-        self.process_: Any = process.eval().requires_grad_(False)
+        self.process_ = process.eval().requires_grad_(False)
 
     def _keep_result(self, run: Run) -> None:
         """Write the result into the checkpoint of a fit that has no state between."""
@@ -414,10 +393,6 @@ class Estimator(Settings, ABC):
         check_shapes(process.state_dict(), tensors)
         process.load_state_dict(tensors)
         self._keep(process)
-
-    def _move(self, device: torch.device) -> None:
-        """Move everything that computes."""
-        self.process_.to(device)
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "process_"):

@@ -51,9 +51,9 @@ from dyninfer.fractional.settings import (
     Localisation,
     Observed,
     Variational,
+    without_place,
 )
 from dyninfer.learning.model_file import check_format, read_model, reading
-from dyninfer.learning.parallel import pick_device
 from dyninfer.learning.random import stream
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import check_count, check_seed, from_plain
@@ -181,9 +181,7 @@ class FractionalSDE(PathEstimator):
             result = fit_by_bound(process, series, inference, self.training_, run)
             return Outcome(history=result.history, status=result.status, checkpointed=True)
         series = Series.of_values(data).scaled(self.scaling_)
-        device = pick_device(inference.device)
-        process.to(device)
-        series = series.to(device)
+        series = inference.place(process, series)
         max_steps = run.max_steps or inference.max_steps
         fit = maximise(process.prior, series, max_steps)
         # Kept with the model: the interval of the index needs it when the data are gone.
@@ -280,8 +278,7 @@ class FractionalSDE(PathEstimator):
     def observe(self, states: Tensor, seed: int = 0) -> Tensor:
         """Observations of decoded states ``(path, time, feature)``, with their noise."""
         generator = stream(seed, "observation noise", device=states.device)
-        options: dict[str, Any] = {"dtype": states.dtype, "device": states.device}
-        normals = torch.randn(states.shape, generator=generator, **options)
+        normals = states.new_empty(states.shape).normal_(generator=generator)
         deviation = torch.as_tensor(self.observation_noise_).to(states)
         return states + normals * deviation
 
@@ -403,12 +400,7 @@ class FractionalSDE(PathEstimator):
 
     def _identity(self, provenance: Provenance) -> dict[str, str]:
         plain = without_modules(self)
-        if isinstance(plain.inference, Variational):
-            # A run may be taken up with more steps.
-            plain.inference = replace(plain.inference, training=None)
-        if isinstance(plain.inference, Exact):
-            # Or on another device.
-            plain.inference = replace(plain.inference, device="cpu")
+        plain.inference = without_place(plain.inference)
         return super(FractionalSDE, plain)._identity(provenance)
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -422,9 +414,7 @@ class FractionalSDE(PathEstimator):
     ) -> None:
         model = self._built(None, 0)
         load_tensors(model, tensors)
-        self._keep(model)
-        self._move(device)
+        self._keep(model.to(device))
 
     def _move(self, device: torch.device) -> None:
-        # The process is made of the model, and of numbers in the units of the data.
         self._keep(self.model_.to(device))

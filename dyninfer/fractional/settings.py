@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dyninfer.fractional.noise.motion import Kind
+from dyninfer.learning.parallel import pick_device
 from dyninfer.learning.settings import Settings, brief
 from dyninfer.learning.training import Training
 
@@ -182,6 +183,12 @@ class Exact(Settings):
         """Raise a ValueError naming a setting that cannot be."""
         self.check_kinds("inference.")
         check_at_least(self, "inference.", {"max_steps": 1})
+
+    def place(self, model: Any, series: Any) -> Any:
+        """Move a model to where it is fitted, and return its series there."""
+        device = pick_device(self.device)
+        model.to(device)
+        return series.to(device)
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -392,3 +399,12 @@ def check_part(name: str, value: Any, choices: Collection[str]) -> None:
     raise ValueError(
         f"{name} must be one of {', '.join(choices)}, or a module; found {brief(value)}"
     )
+
+
+def without_place(inference: Exact | Variational | None) -> Exact | Variational | None:
+    """An inference without what a run that is taken up may change: steps, and device."""
+    if isinstance(inference, Variational):
+        return replace(inference, training=None)
+    if isinstance(inference, Exact):
+        return replace(inference, device="cpu")
+    return inference
