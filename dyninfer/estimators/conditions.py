@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Self
@@ -109,6 +110,10 @@ class ConditionedEstimator(SnapshotEstimator):
             return model._run(part, times, n_paths=None, seed=own_seed, **options)
 
         return run_by_condition(cells, run_one, seed, n_paths)
+
+    def _hj_residual(self, run: Trajectories) -> float:
+        # A run of several conditions has several potentials.
+        return math.nan if self._has_conditions() else super()._hj_residual(run)
 
     def _under(self, condition: Any) -> Self:
         model = copy.copy(self)

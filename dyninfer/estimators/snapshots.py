@@ -36,7 +36,7 @@ from dyninfer.estimators.cautions import (
     warn_of_scores,
 )
 from dyninfer.estimators.fitted_cells import are_fitted, are_held_out, fingerprints_by_time
-from dyninfer.estimators.moves import score_moves, stops_between
+from dyninfer.estimators.moves import residual_spread, score_moves, stops_between
 from dyninfer.estimators.starts import drawn_by_weight, with_origin, with_start_weights
 from dyninfer.estimators.unused import refuse_unused_columns, refuse_unused_keys
 from dyninfer.learning.scaling import ScaleMode, Scaling
@@ -148,11 +148,7 @@ class SnapshotEstimator(Estimator):
         """
         source = keys.chosen(locals(), keys.SNAPSHOT_KEYS)
         run = Run(
-            seed=seed,
-            max_steps=max_steps,
-            progress=progress,
-            checkpoint=checkpoint,
-            resume=resume,
+            seed=seed, max_steps=max_steps, progress=progress, checkpoint=checkpoint, resume=resume
         )
         return self._fit(data, source, hold_out, run)
 
@@ -266,7 +262,8 @@ class SnapshotEstimator(Estimator):
             baselines (``w1_still``; NaN where one needs a later time). ``mass``, simulated and
             observed, is relative to the start. ``action``, ``straightness_gap``, ``monge_gap`` and
             ``monge_gap_upper`` say what a flow costs beyond what it must (NaN with noise or
-            growth).
+            growth). ``hj_residual`` says how far a potential is from least action (NaN also under
+            conditions or a potential energy).
 
         Warns
         -----
@@ -290,7 +287,7 @@ class SnapshotEstimator(Estimator):
             stops = stops_between(self.process_, observed, before, k)
             # One seed for all: a time alone is scored as it is among others.
             run = self._simulated(observed, stops, seed=seed)
-            moves = score_moves(run, seed)
+            moves = score_moves(run, seed) | {"hj_residual": self._hj_residual(run)}
             run = run[:, [0, -1]]
             if grew(run):
                 warn_of_collapse(run)
@@ -411,6 +408,9 @@ class SnapshotEstimator(Estimator):
             run = with_start_weights(run, cells.weights)
         run = with_origin(run, cells)
         return replace(run, features=tuple(self.feature_names_in_))
+
+    def _hj_residual(self, run: Trajectories) -> float:
+        return residual_spread(self.process_, run)
 
     def _run(self, cells: Start, times: np.ndarray, **options: Any) -> Trajectories:
         """Run the process from cells; ``origin`` numbers them."""

@@ -268,3 +268,47 @@ def test_times_between_change_no_other_score():
     row = model.evaluate(data, metrics=["w1"]).iloc[0]
     arrived = model.simulate(data, [0.0, 1.0]).states[:, -1]
     assert row["w1"] == di.metrics.wasserstein(arrived, x + 1)
+
+
+def flow_of(s):
+    """A flow ``∇s`` that knows its potential ``s(t, x)``."""
+
+    def drift(t, x):
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(s(t, x).sum(), x)
+        return gradient
+
+    return Diffusion(drift=drift, potential=s)
+
+
+# Potentials of least action: cells that meet at time −2 in a point, and cells that all go alike.
+LEAST = (
+    lambda t, x: x.square().sum(1) / (2 * (t + 2)),
+    lambda t, x: 3 * x[:, 0] - 4.5 * t,
+)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("s", LEAST)
+def test_potentials_of_least_action_leave_no_residual(s):
+    x = normal(200, 2)
+    assert evaluated(flow_of(s), [x, x])["hj_residual"] == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("unit", [1e-10, 1.0, 1e10])
+def test_cells_that_speed_up_leave_their_acceleration(unit):
+    """``s = t x`` has the residual ``x + t²/2`` and the energy ``t²/2``."""
+    x = unit * normal(500, 1)
+    s = lambda t, x: unit * t * x[:, 0]  # noqa: E731
+    row = evaluated(flow_of(s), [x, x])
+    # Cells move by t²/2 together, so that their spread stays; nine times from 0 to 1.
+    energy = np.mean(np.linspace(0, 1, 9) ** 2) / 2
+    assert row["hj_residual"] == pytest.approx((x / unit).std() / energy, rel=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_no_potential_has_no_residual():
+    x = normal(50, 2)
+    assert math.isnan(evaluated(Diffusion(drift=lambda t, x: 0 * x), [x, x])["hj_residual"])
