@@ -21,6 +21,8 @@ from dyninfer.estimators import registry
 
 QUICK = "StochasticInterpolant(width=8, depth=1)"
 STEPS = ["--max-steps", "20", "--no-progress"]
+# Without methods that other tests have registered, which lie in no source of the package.
+SHIPPED = [name for name, cls in registry().items() if cls.__module__.startswith("dyninfer.")]
 
 
 @pytest.fixture
@@ -244,7 +246,7 @@ def test_a_typo_is_told_before_anything_slow_is_imported(argv, meant):
     assert seconds < 0.5
 
 
-@pytest.mark.parametrize("name", registry())
+@pytest.mark.parametrize("name", SHIPPED)
 def test_flags_that_are_read_from_the_source_are_those_of_the_parser(name):
     argv = ["fit", "cells.h5ad", "--method", name]
     parser = make_parser(argv)
