@@ -111,9 +111,9 @@ def test_the_wheel_holds_the_package_its_data_and_nothing_else(wheel):
     assert tops == {"dyninfer", f"dyninfer-{di.__version__}.dist-info"}
     rooms = {name.split("/")[1] for name in names if name.startswith("dyninfer/")}
     on_disk = {path.name for path in (ROOT / "dyninfer").iterdir()} - {"__pycache__"}
-    assert rooms == on_disk | {"_data"}
+    assert rooms == on_disk | {"_data", "_tutorials"}
     needed = ["py.typed", "__init__.pyi", "report/templates/report.html"]
-    needed += ["_data/mesc_retinoic_acid/mesc_retinoic_acid.h5ad"]
+    needed += ["_data/mesc_retinoic_acid/mesc_retinoic_acid.h5ad", "_tutorials/01_first_steps.py"]
     assert not {f"dyninfer/{name}" for name in needed} - set(names)
 
 

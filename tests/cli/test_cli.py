@@ -17,7 +17,7 @@ import pytest
 
 import dyninfer as di
 from dyninfer.cli import arguments, flags
-from dyninfer.cli.commands import COMMANDS
+from dyninfer.cli.commands import COMMANDS, tutorials
 from dyninfer.cli.commands.simulate import read_solver
 from dyninfer.cli.main import main
 from dyninfer.cli.values import read_settings
@@ -309,6 +309,32 @@ def test_datasets_are_listed_and_written(folder, capsys):
     assert anndata.read_h5ad("cells2.h5ad").shape == (2449, 41)
 
 
+def test_tutorials_are_listed_and_copied_but_not_over_a_file(folder, capsys):
+    assert main(["tutorials"]) == 0
+    assert "01_first_steps           First steps" in capsys.readouterr().out
+    assert main(["tutorials", "copy", "1", "--out", "lessons"]) == 0
+    copy = Path("lessons/01_first_steps.py")
+    assert copy.read_text().startswith("# ---")
+    assert "exists; name another folder" in fails(
+        capsys, "tutorials", "copy", "01", "--out", "lessons"
+    )
+    assert "did you mean '01_first_steps'?" in fails(capsys, "tutorials", "run", "01_first")
+    assert "name a tutorial by its number" in fails(capsys, "tutorials", "run")
+
+
+def test_a_tutorial_runs_away_from_here_and_leaves_its_pictures(folder, capsys, monkeypatch):
+    lesson = Path("05_lesson.py").resolve()
+    lesson.write_text(
+        "import matplotlib.pyplot as plt\nplt.plot([0, 1])\nplt.figure()\nopen('debris', 'w').close()\n"
+    )
+    monkeypatch.setattr(tutorials, "_tutorials", lambda: [lesson])
+    assert main(["tutorials", "run", "5", "--out", "pictures"]) == 0
+    assert "2 pictures in" in capsys.readouterr().out
+    names = sorted(path.name for path in Path("pictures").iterdir())
+    assert names == ["05_lesson_1.png", "05_lesson_2.png"]
+    assert not Path("debris").exists()
+
+
 def test_info_names_the_versions_that_are_installed(capsys):
     from importlib.metadata import version
 
@@ -319,7 +345,7 @@ def test_info_names_the_versions_that_are_installed(capsys):
 
 
 @pytest.mark.parametrize(
-    "argv", [["--help"], ["demo", "--help"], ["simulate", "--help"], ["datasets"]]
+    "argv", [["--help"], ["demo", "--help"], ["simulate", "--help"], ["datasets"], ["tutorials"]]
 )
 def test_torch_is_not_imported_for(argv):
     code = (

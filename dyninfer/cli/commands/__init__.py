@@ -19,6 +19,7 @@ from dyninfer.cli.commands import (
     report,
     simulate,
     tune,
+    tutorials,
 )
 
 # In the order of ``dyninfer --help``, which is that of first use.
@@ -33,5 +34,6 @@ COMMANDS: dict[str, ModuleType] = {
     "tune": tune,
     "fates": fates,
     "datasets": datasets,
+    "tutorials": tutorials,
     "info": info,
 }
