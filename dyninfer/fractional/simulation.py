@@ -59,7 +59,7 @@ def run_fractional_diffusion(
 
 def _check_features(process: FractionalDiffusion, states: Tensor, time: float) -> None:
     """Raise a ValueError where the drift is not one of states ``(n, d)`` of so many features."""
-    few = rows_near(states)
+    few = states[:2].detach()
     with torch.no_grad():
         drift = process.drift(time, few)
     # A drift of several features takes one as well, and moves it into all of them.
@@ -68,11 +68,14 @@ def _check_features(process: FractionalDiffusion, states: Tensor, time: float) -
             f"the drift of states of shape {tuple(few.shape)} has shape {tuple(drift.shape)}; "
             "give x0 as many features as the process has"
         )
-    amplitude = process.diffusion(time, few)
     n_features = few.shape[1]
     if not process.additive:
-        check_shape("diffusion", amplitude, [(), (n_features,), (len(few), 1), few.shape], few)
+        # As many as tell one number a state from one a feature.
+        rows = rows_near(states)
+        shapes = [(), (n_features,), (len(rows), 1), rows.shape]
+        check_shape("diffusion", process.diffusion(time, rows), shapes, rows)
         return
+    amplitude = process.diffusion(time, few)
     is_number = amplitude.ndim == 0
     if not is_number and amplitude.shape != (n_features,):
         raise ValueError(
