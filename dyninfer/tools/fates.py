@@ -147,6 +147,8 @@ def fates(
     n_fates = len(labelling.names)
     answer = _Answer.empty(adata.n_obs, n_fates)
     is_certain = _simulate_all(models, cells, drawing, ends, answer)
+    # Plans share a cell out between fates even where each of its paths is the same.
+    is_certain = is_certain and transport == 0
     by_baseline = {}
     if baselines:
         by_baseline["neighbors"] = unmoved(cells, at, ends)

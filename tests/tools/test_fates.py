@@ -315,6 +315,14 @@ def test_mixing_moves_fates_to_the_shares_of_the_end():
     np.testing.assert_allclose(half, 0.5 * pure + 0.25, atol=1e-12)
 
 
+def test_with_plans_fates_of_a_flow_are_no_certainties(adata):
+    model = fitted(adata, FLOW)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "fates are certainties")
+        fates(model, adata, "label", transport=0.5, of="lineage")
+    assert adata.uns["dyninfer_fates"]["kind"] == "probabilities"
+
+
 @pytest.mark.parametrize("of", ["descendants", "lineage"])
 def test_a_part_of_the_answer_is_pulled_back_along_plans(of):
     adata = line(n_start=40)
