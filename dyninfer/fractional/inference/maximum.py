@@ -21,6 +21,8 @@ from dyninfer.learning.interruption import ends_on_interrupt, watched
 _STARTS = ((0.2, 0.1), (0.2, 0.5), (0.5, 0.1), (0.5, 0.5), (0.8, 0.1), (0.8, 0.5))
 # Nats that a further start must gain to be worth another: less says nothing about the parameters.
 _NO_GAIN = 1e-2
+# What L-BFGS-B says of a search that its steps did not suffice for.
+_OUT_OF_STEPS = 1
 # Step of the differences of the gradient that make the curvature.
 _STEP = 1e-4
 # Distance within which a parameter counts as lying at its bound.
@@ -75,7 +77,9 @@ def maximise(prior: LinearPrior, series: Series, max_steps: int) -> Fit:
             objective.load(result.x)
             fall = least - result.fun
             gain = fall * objective.count
-            is_finished = bool(result.success) and gain < _NO_GAIN
+            # At a maximum no line search finds more, but for rounding: that too is an end.
+            has_steps_left = result.status != _OUT_OF_STEPS
+            is_finished = has_steps_left and gain < _NO_GAIN
             n_left -= max(result.nit, 1)
             least = result.fun
     if interruption.happened:
