@@ -20,6 +20,7 @@ from dyninfer.data.time_reading import requested_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators.base import Outcome, Run
 from dyninfer.estimators.cautions import warn_beyond
+from dyninfer.estimators.index_of_memory import IndexOfMemory
 from dyninfer.estimators.loading import restored
 from dyninfer.estimators.paths import PathEstimator
 from dyninfer.fractional.inference import (
@@ -31,9 +32,10 @@ from dyninfer.fractional.inference import (
     Series,
     build_model,
     check_continuous,
+    check_knots,
     facts_of,
     fit_by_bound,
-    hurst_information,
+    index_facts,
     maximise,
     scaling_of,
 )
@@ -69,7 +71,7 @@ _MORE_DRAWS = 10
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class FractionalSDE(PathEstimator):
+class FractionalSDE(IndexOfMemory, PathEstimator):
     r"""A stochastic equation driven by fractional noise, from noisy, irregular paths.
 
     .. math:: dX = b(t, X)\,dt + s(t, X) \circ d\hat B^H, \qquad o_i = C(X(t_i)) + \varepsilon_i
@@ -87,7 +89,7 @@ class FractionalSDE(PathEstimator):
     Parameters
     ----------
     noise : FractionalNoise
-        The Hurst index, whether it is learned, and how the noise is approximated.
+        The Hurst index, a number or a function of time, and how the noise is approximated.
     drift : {"linear", "none", "constant", "network"} or module
         ``−θ (x − μ)``, 0, or a constant; "network" adds a function of the state to the linear one,
         as does a module or function ``(t (n,), x (n, d)) -> (n, d)`` in the units of the state,
@@ -109,7 +111,9 @@ class FractionalSDE(PathEstimator):
     process_ : FractionalDiffusion
         What was learned: of the features in their units, or of the latent coordinates.
     model_ : ExactModel or NeuralModel
-    hurst_ : float or array ``(d,)``
+    hurst_ : float, array ``(d,)`` or Series
+        Where the index changes, its values at the times of its knots; of a function of the user's
+        own, at eleven even times.
     observation_noise_ : array ``(feature,)``
     history_ : DataFrame
         One row per step of the maximisation, or per few of training.
@@ -167,7 +171,9 @@ class FractionalSDE(PathEstimator):
 
     def facts(self, data: Paths, seed: int = 0) -> dict[str, Any]:
         """Horizon and gaps of the paths."""
-        return facts_of(data, of_tracks=self._equation.localisation is not None)
+        facts = facts_of(data, of_tracks=self._equation.localisation is not None)
+        check_knots(data, self.noise.hurst)
+        return facts
 
     def build(self, data: Paths | None, scaling: Scaling) -> ExactModel | NeuralModel:
         """Return the untrained model, standardised."""
@@ -185,9 +191,8 @@ class FractionalSDE(PathEstimator):
         max_steps = run.max_steps or inference.max_steps
         fit = maximise(process.prior, series, max_steps)
         # Kept with the model: the interval of the index needs it when the data are gone.
-        if self.noise.hurst is None:
-            information = hurst_information(process.prior, series)
-            self.facts_["information"] = information.tolist()
+        self.facts_ |= index_facts(process.prior, series)
+        process.prior.warn_if_coarse(series.gaps)
         history = pd.DataFrame(fit.history)
         return Outcome(history=history, status=fit.status)
 
@@ -289,38 +294,17 @@ class FractionalSDE(PathEstimator):
         return super().annotations(adata)
 
     @property
-    def hurst_(self) -> float | ndarray:
-        """The Hurst index, or one per coordinate."""
-        self._check_fitted()
-        hurst = self.model_.prior.hurst.detach()
-        if self.noise.per_dimension:
-            return hurst.cpu().numpy()
-        return float(hurst)
-
-    @property
     def observation_noise_(self) -> ndarray:
         """Standard deviation of the observations around the state ``(feature,)``, in data units."""
         self._check_fitted()
         return self._fitted.observation_noise
 
-    def hurst_interval(self, level: float = 0.95) -> ndarray:
-        """Interval of the Hurst index ``(2,)``, or ``(d, 2)``.
-
-        It is normal in the logit of the index, from the curvature of the likelihood. The error of
-        the Markov approximation is not in it: see ``process_.noise.report(hurst_)``.
-        """
-        self._check_fitted()
-        interval = self._fitted.hurst_interval(level)
-        if self.noise.per_dimension:
-            return interval
-        return interval[0]
-
     @classmethod
     def load(cls, path: str | Path, *, device: str = "auto", **modules: Any) -> Self:
         """Load a saved model that has modules of the user's own, given again by name.
 
-        The names are those of their settings: ``drift``, ``diffusion``, ``decoder``, ``encoder``,
-        ``control``.
+        The names are those of their settings: ``drift``, ``diffusion``, ``hurst``, ``decoder``,
+        ``encoder``, ``control``.
         """
         metadata, tensors = read_model(path)
         check_format(path, metadata)

@@ -16,6 +16,7 @@ Model = TypeVar("Model")
 _OWNERS = {
     "drift": None,
     "diffusion": None,
+    "hurst": "noise",
     "decoder": "state",
     "encoder": "state",
     "control": "inference",

@@ -12,6 +12,7 @@ from dyninfer.data.arrays import as_tensor
 from dyninfer.data.words import counted
 from dyninfer.diffusions.diffusion import Field, Time, batch_times, check_field
 from dyninfer.fractional import MarkovApproximation
+from dyninfer.fractional.noise.checks import check_positive
 from dyninfer.fractional.noise.interpolation import weights_of_many
 from dyninfer.learning.settings import brief, check_word
 
@@ -54,6 +55,10 @@ class FractionalDiffusion(nn.Module):
         Véhel (INRIA RR-2645, 1995), so that ``dB̂`` has the further term
         ``Σ_k w_k'(H) H'(t) (Y_k − Y_k(0)) dt``: all of the past is weighed anew.
         ``"integral"``: ``dB̂ = Σ_k w_k(H(t)) dY_k``: what has happened stays.
+    unit : float
+        Time ``u`` after which motion of every index has variance one, ``Var B(t) = (t/u)^{2H}``.
+        Of one index it is a part of the amplitude; where the index changes, it says which moves are
+        equally large at all times.
 
     Examples
     --------
@@ -72,6 +77,7 @@ class FractionalDiffusion(nn.Module):
         diffusion: float | Tensor | Field = 1.0,
         calculus: Calculus = "stratonovich",
         definition: Definition = "moving-average",
+        unit: float = 1.0,
     ):
         super().__init__()
         check_field(drift, "drift")
@@ -83,6 +89,7 @@ class FractionalDiffusion(nn.Module):
         self.noise = noise
         self.calculus = calculus
         self.definition = definition
+        self.unit = check_positive(unit, "unit")
         self.hurst: Any
         self._amplitude: Any
         if callable(hurst):
@@ -138,6 +145,9 @@ class FractionalDiffusion(nn.Module):
                 "give one value, or one for each coordinate"
             )
         w = weights_of_many(self.noise, h)
+        if self.unit != 1:
+            per_unit = self.unit**-h
+            w = w * per_unit.unsqueeze(-1)
         # Expanded and not copied: the stride of 0 says that the coordinates share their weights.
         leading = w.shape[:-2]
         return w.expand(*leading, n_features, -1)

@@ -7,6 +7,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
+from numpy import ndarray
+
+from dyninfer.fractional.index_settings import changes, check_hurst
 from dyninfer.fractional.noise.motion import Kind
 from dyninfer.learning.parallel import pick_device
 from dyninfer.learning.settings import Settings, brief
@@ -21,8 +24,11 @@ class FractionalNoise(Settings):
 
     Parameters
     ----------
-    hurst : float, optional
-        None learns the Hurst index; a number fixes it.
+    hurst : float, "linear", list of times, or function of time, optional
+        None learns the Hurst index; a number fixes it. "linear" learns an index that goes in a
+        straight line from the first time of the data to the last; a list of times, one that is
+        linear between these knots and constant beyond them. A module ``(m,) -> (m,)`` of times in
+        the unit of the data is trained, another function is taken as it is.
     per_dimension : bool
         An index for every coordinate, instead of one for all.
     kind : {"I", "II"}
@@ -33,24 +39,21 @@ class FractionalNoise(Settings):
         ``H`` better.
     """
 
-    hurst: float | None = None
+    hurst: float | str | ndarray | Callable[..., Any] | None = None
     per_dimension: bool = False
     kind: Kind = "I"
     # With twelve, an index of 0.1 is found 0.015 too low; fewer are worse there.
     n_nodes: int = 12
 
+    @property
+    def changes(self) -> bool:
+        """Whether the index is a function of time."""
+        return changes(self.hurst)
+
     def check(self) -> None:
         """Raise a ValueError naming a setting that cannot be."""
         self.check_kinds("noise.")
-        if self.hurst is not None and not 0 < self.hurst < 1:
-            raise ValueError(
-                "noise.hurst must lie between 0 and 1, or be None to be learned; "
-                f"found {self.hurst}"
-            )
-        if self.hurst is not None and self.per_dimension:
-            raise ValueError(
-                "noise.per_dimension says how hurst is learned; leave one of the two out"
-            )
+        check_hurst(self.hurst, self.per_dimension)
         if self.kind not in ("I", "II"):
             raise ValueError(f"noise.kind must be one of I, II, found {brief(self.kind)}")
         check_at_least(self, "noise.", {"n_nodes": 1})
@@ -338,6 +341,8 @@ class EquationSettings:
             reason = "state is latent"
         elif self.noise.kind == "II":
             reason = "noise.kind is 'II'"
+        elif self.noise.changes:
+            reason = "noise.hurst changes in time"
         elif isinstance(self.inference, Variational):
             reason = "inference is Variational"
         if reason is not None:
@@ -346,15 +351,21 @@ class EquationSettings:
                 f"features, fitted exactly, but {reason}"
             )
 
+    def _check_window(self) -> None:
+        """Raise a ValueError where a part of a path cannot stand for the whole."""
+        part = "kind='II'" if self.noise.kind == "II" else "an index that changes"
+        if self.noise.kind == "II" or self.noise.changes:
+            raise ValueError(
+                f"noise of {part} starts with the path, so no window can stand for a path; "
+                "leave out one of the two"
+            )
+
     def _check_together(self) -> None:
         inference = self.chosen_inference
         # Two parts may each be right, and not together.
         if isinstance(inference, Variational):
-            if self.noise.kind == "II" and inference.window is not None:
-                raise ValueError(
-                    "noise of kind='II' starts with the path, so no window can stand for a path; "
-                    "leave out one of the two"
-                )
+            if inference.window is not None:
+                self._check_window()
         elif self.nonlinear_part() is not None:
             raise ValueError(
                 f"inference=Exact() needs a linear equation, but {self.nonlinear_part()}; "

@@ -61,16 +61,16 @@ def learned(model: Any) -> list[tuple[str, Table]]:
 
 
 def _hurst(model: Any) -> Table:
-    """Hurst index, or one of each feature."""
-    values = np.atleast_1d(model.hurst_)
-    intervals = np.atleast_2d(model.hurst_interval())
+    """Hurst index, or one of each feature, or of each time of an index that changes."""
+    table = model.hurst_table()
     rows = []
-    for k, value in enumerate(values):
+    for place, values in table.iterrows():
         label = "Hurst index"
-        if len(values) > 1:
-            label = f"Hurst index of {model.provenance_.features[k]}"
-        low, high = intervals[k]
-        cells = [label, number(value), number(low), number(high)]
+        if table.index.name == "time":
+            label = f"Hurst index at {number(place)}"
+        elif len(table) > 1:
+            label = f"Hurst index of {model.provenance_.features[place]}"
+        cells = [label, *(_cell(value) for value in values)]
         rows.append(Row(cells, False))
     return Table(["", "value", "low", "high"], rows)
 

@@ -12,6 +12,7 @@ from dyninfer.fractional.inference.equation import Control, Equation
 from dyninfer.fractional.inference.exact import ExactModel
 from dyninfer.fractional.inference.facts import (
     check_continuous,
+    check_knots,
     check_moving,
     facts_of,
     scaling_of,
@@ -20,7 +21,7 @@ from dyninfer.fractional.inference.fitted import FittedEquation
 from dyninfer.fractional.inference.fitting import BoundObjective, fit_by_bound
 from dyninfer.fractional.inference.layout import Layout, Parts
 from dyninfer.fractional.inference.likelihood import exact_log_likelihood, exact_posterior
-from dyninfer.fractional.inference.maximum import hurst_information, maximise
+from dyninfer.fractional.inference.maximum import index_facts, maximise
 from dyninfer.fractional.inference.neural import NeuralModel
 from dyninfer.fractional.inference.posterior import PathPosterior
 from dyninfer.fractional.inference.prior import LinearPrior
@@ -49,13 +50,14 @@ __all__ = [
     "Series",
     "build_model",
     "check_continuous",
+    "check_knots",
     "check_moving",
     "exact_log_likelihood",
     "exact_posterior",
     "facts_of",
     "fit_by_bound",
     "guided_paths",
-    "hurst_information",
+    "index_facts",
     "maximise",
     "scaling_of",
 ]

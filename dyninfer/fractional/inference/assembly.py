@@ -7,12 +7,22 @@ from typing import Any
 
 import torch
 
+from dyninfer.fractional.index_settings import is_linear
+from dyninfer.fractional.inference.changing import ChangingPrior
 from dyninfer.fractional.inference.exact import ExactModel
 from dyninfer.fractional.inference.layout import Layout, Parts
 from dyninfer.fractional.inference.neural import NeuralModel
 from dyninfer.fractional.inference.prior import LinearPrior
+from dyninfer.fractional.noise.changing_index import OwnIndex, PiecewiseIndex
 from dyninfer.fractional.noise.markov import MarkovApproximation
-from dyninfer.fractional.settings import LINEAR_DRIFTS, EquationSettings, Exact, Latent, Variational
+from dyninfer.fractional.settings import (
+    LINEAR_DRIFTS,
+    EquationSettings,
+    Exact,
+    FractionalNoise,
+    Latent,
+    Variational,
+)
 from dyninfer.learning.scaling import Scaling
 
 # Deviation of a start that is not learned, in that of the data: wide beside them.
@@ -65,20 +75,31 @@ def _prior(settings: EquationSettings, facts: dict[str, Any], scaling: Scaling) 
     if drift not in LINEAR_DRIFTS:
         # A network or a module stands beside a linear drift.
         drift = "linear"
-    return LinearPrior(
-        approximation,
-        n_states,
-        n_features,
-        drift=drift,
-        hurst=noise.hurst,
-        shared=not noise.per_dimension,
-        tau=facts["tau"],
-        observation_noise=deviation,
-        latent=latent,
-        free_start=facts["free_start"],
-        exposure=exposure,
-        start_width=start_width,
-    )
+    common: dict[str, Any] = {
+        "drift": drift,
+        "tau": facts["tau"],
+        "observation_noise": deviation,
+        "latent": latent,
+        "free_start": facts["free_start"],
+        "exposure": exposure,
+        "start_width": start_width,
+    }
+    if noise.changes:
+        index = _index(noise, facts)
+        return ChangingPrior(approximation, n_states, n_features, index=index, **common)
+    hurst: Any = noise.hurst
+    shared = not noise.per_dimension
+    return LinearPrior(approximation, n_states, n_features, hurst=hurst, shared=shared, **common)
+
+
+def _index(noise: FractionalNoise, facts: dict[str, Any]) -> PiecewiseIndex | OwnIndex:
+    """The index as a function of the data's times."""
+    hurst: Any = noise.hurst
+    ends = facts["begin"], facts["end"]
+    if callable(hurst):
+        return OwnIndex(hurst, *ends)
+    knots = ends if is_linear(hurst) else hurst
+    return PiecewiseIndex(torch.tensor(list(knots), dtype=torch.float64))
 
 
 def _parts(settings: EquationSettings, inference: Variational) -> Parts:

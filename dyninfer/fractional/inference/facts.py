@@ -8,6 +8,7 @@ import numpy as np
 from numpy import ndarray
 
 from dyninfer.data.paths import Paths
+from dyninfer.fractional.index_settings import check_knots_seen
 from dyninfer.fractional.settings import EquationSettings
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import brief
@@ -63,25 +64,36 @@ def check_moving(paths: Paths, every_feature: bool = True) -> None:
         )
 
 
+def check_knots(paths: Paths, hurst: Any) -> None:
+    """Raise a ValueError where knots of an index lie where no path is observed."""
+    if not isinstance(hurst, list | tuple | ndarray):
+        return
+    starts = [times[:-1] for times in paths.times]
+    ends = [times[1:] for times in paths.times]
+    check_knots_seen(np.asarray(hurst), np.concatenate(starts), np.concatenate(ends))
+
+
 def facts_of(paths: Paths, *, of_tracks: bool = False) -> dict[str, Any]:
     """Times of the paths as plain numbers, and what exposures of tracks depend on beside them.
 
     Returns
     -------
     dict
-        ``begin``, the first time; ``horizon``, the length of the longest path; ``tau``, a short
-        gap, that of the fast moves; ``gap``, the usual one; ``free_start``, whether there are paths
-        enough to learn where they start.
+        ``begin`` and ``end``, the first time and the last; ``horizon``, the length of the longest
+        path; ``tau``, a short gap, that of the fast moves; ``gap``, the usual one; ``free_start``,
+        whether there are paths enough to learn where they start.
     """
     # Without a gap there is no time scale.
     check_several(paths)
     starts = []
+    ends = []
     lengths = []
     gaps_of_paths = []
     for times in paths.times:
         start = float(times[0])
         end = float(times[-1])
         starts.append(start)
+        ends.append(end)
         lengths.append(end - start)
         gaps_of_paths.append(np.diff(times))
     horizon = max(lengths)
@@ -91,6 +103,7 @@ def facts_of(paths: Paths, *, of_tracks: bool = False) -> dict[str, Any]:
     usual_gap = float(np.median(gaps))
     facts = {
         "begin": min(starts),
+        "end": max(ends),
         "horizon": horizon,
         "tau": max(short_gap, horizon / _MOST_GAPS),
         "gap": usual_gap or horizon,

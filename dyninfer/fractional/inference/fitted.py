@@ -15,8 +15,8 @@ from dyninfer.data.paths import Paths
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.fractional.inference.exact import ExactModel
 from dyninfer.fractional.inference.finite import traced
+from dyninfer.fractional.inference.intervals import curve_interval, hurst_interval
 from dyninfer.fractional.inference.layout import unit_scaling
-from dyninfer.fractional.inference.maximum import hurst_interval
 from dyninfer.fractional.inference.neural import NeuralModel
 from dyninfer.fractional.inference.posterior import PathPosterior
 from dyninfer.fractional.inference.process import process_of
@@ -71,8 +71,46 @@ class FittedEquation:
         deviation = log_noise.exp().cpu()
         return self.scaling.user_displacements(deviation).numpy()
 
-    def hurst_interval(self, level: float) -> ndarray:
-        """Interval of every index, ``(1, 2)`` or ``(d, 2)``, where the likelihood has a curvature.
+    @property
+    def moments(self) -> ndarray | None:
+        """Times at which an index that changes is shown, or None of one that is constant."""
+        index = getattr(self.model.prior, "index", None)
+        if index is None:
+            return None
+        return index.moments.cpu().numpy()
+
+    @torch.no_grad()
+    def hurst_at(self, times: ndarray) -> ndarray:
+        """An index that changes, at times ``(n,)``: ``(n,)``."""
+        prior: Any = self.model.prior
+        moments = torch.from_numpy(times).to(self.device)
+        return prior.index(moments).cpu().numpy()
+
+    @property
+    def reason_against_interval(self) -> str | None:
+        """Why the index has no interval, or None where it has one."""
+        if not isinstance(self.model, ExactModel):
+            return (
+                "the interval comes from the curvature of an exact likelihood, which a model "
+                "trained on its bound has not; compare fits with hurst fixed by their "
+                "log_likelihoods, or fit the linear model"
+            )
+        if "n_index_numbers" in self.facts:
+            return (
+                f"hurst is made of {self.facts['n_index_numbers']} numbers, of which no second "
+                "derivatives are taken for an interval; use a smaller module, or knots"
+            )
+        if "information" not in self.facts:
+            return "hurst was given and not learned, so it has no interval; fit with hurst=None"
+        return None
+
+    def hurst_interval(self, level: float, times: ndarray | None) -> ndarray:
+        """Interval of every index, or at every time, where the likelihood has a curvature.
+
+        Returns
+        -------
+        array
+            ``(1, 2)`` or ``(d, 2)``; ``(n, 2)`` at times ``(n,)`` of an index that changes.
 
         Raises
         ------
@@ -81,16 +119,12 @@ class FittedEquation:
             index was given.
         """
         check_level(level)
-        if not isinstance(self.model, ExactModel):
-            raise ValueError(
-                "the interval comes from the curvature of an exact likelihood, which a model "
-                "trained on its bound has not; compare fits with hurst fixed by their "
-                "log_likelihoods, or fit the linear model"
-            )
-        if "information" not in self.facts:
-            raise ValueError(
-                "hurst was given and not learned, so it has no interval; fit with hurst=None"
-            )
+        reason = self.reason_against_interval
+        if reason is not None:
+            raise ValueError(reason)
+        if times is not None:
+            moments = torch.from_numpy(times).to(self.device)
+            return curve_interval(self.model.prior, self.facts, moments, level)
         information = np.asarray(self.facts["information"])
         return hurst_interval(self.model.prior, information, level)
 

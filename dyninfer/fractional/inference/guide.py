@@ -65,7 +65,7 @@ class PseudoObservations(NamedTuple):
 
 @dataclass(frozen=True)
 class EulerSteps:
-    """One step of state and scaled memory for every distinct gap: ``z' = Φ z + N ε``.
+    """Every distinct step of state and scaled memory: ``z' = Φ z + N ε``.
 
     Attributes
     ----------
@@ -73,77 +73,40 @@ class EulerSteps:
         ``Φ``.
     root : Tensor, ``(u, d, S, r)``
         ``N``.
-    start_root : Tensor, ``(d, S, S)``
+    number : Tensor of int64, ``(P or 1, L − 1)``
+        Which of the steps lies between two times.
+    start_root : Tensor, ``(d, S, r)``
         Root of the covariance of state and memory at the first time.
-    along : Tensor, ``(u, r)``
-        What a control of one does to ``ε``.
+    along : Tensor, ``(v, r)``
+        What a control of one does to ``ε``, for every distinct gap.
     """
 
     transition: Tensor
     root: Tensor
+    number: Tensor
     start_root: Tensor
     along: Tensor
 
     @classmethod
-    def of(cls, prior: LinearPrior, memory: MemorySteps) -> EulerSteps:
+    def of(cls, prior: LinearPrior, series: Series, memory: MemorySteps) -> EulerSteps:
         """Steps whose memory is exact, and whose drift follows Euler's rule."""
+        table = prior.euler(series, memory)
         return cls(
-            transition=_euler_transition(prior, memory.lengths),
-            root=_euler_root(prior, memory.factor),
+            transition=table.transition,
+            root=table.noise,
+            number=table.number,
             start_root=_start_root(prior, memory.start_root),
             along=memory.along,
         )
 
-    def chain(self, prior: LinearPrior, gap: Tensor) -> Chain:
-        """The chain of coordinates over the gaps of numbers ``(P or 1, L − 1)``."""
+    def chain(self, prior: LinearPrior) -> Chain:
+        """The chain of coordinates over all steps."""
         return Chain(
             mean=prior.chain_start(),
             start_root=self.start_root,
-            transition=pick(self.transition, gap),
-            root=pick(self.root, gap),
+            transition=pick(self.transition, self.number),
+            root=pick(self.root, self.number),
         )
-
-
-def _euler_transition(prior: LinearPrior, lengths: Tensor) -> Tensor:
-    """``Φ`` ``(u, d, S, S)`` over lengths ``(u, 1)``."""
-    # The zero node is the Brownian motion itself: it is in the kick and remembers nothing.
-    rates = prior.noise.memory_rates
-    exponent = -lengths * rates
-    loss = -torch.expm1(exponent)
-    # dX = … + σ Σ_k w_k dY_k, and the chain holds √(2γ_k) Y_k.
-    scale = prior.scale.unsqueeze(1)
-    of_memory = prior.weights[:, prior.noise.first_memory :]
-    amplitude = scale * of_memory
-    pull = -amplitude * loss.unsqueeze(1) / _memory_unit(rates)
-    stay = 1 - prior.rate * lengths
-    first_row = torch.cat([stay.unsqueeze(-1), pull], dim=-1)
-    decays = pad(1 - loss, (1, 0))
-    with_first = torch.diag_embed(decays)
-    return _stacked_rows(first_row, with_first[:, 1:])
-
-
-def _euler_root(prior: LinearPrior, factor: Tensor) -> Tensor:
-    """``N`` ``(u, d, S, r)`` from the roots ``(u, K + 1, r)`` of the noise of the memory."""
-    rates = prior.noise.memory_rates
-    unit = _memory_unit(rates).unsqueeze(1)
-    scale = prior.scale.unsqueeze(1)
-    amplitude = scale * prior.weights
-    kick = amplitude @ factor  # (u, d, r)
-    memory = unit * factor[:, prior.noise.first_memory :]
-    return _stacked_rows(kick, memory)
-
-
-def _stacked_rows(first: Tensor, others: Tensor) -> Tensor:
-    """Matrices of a first row ``(u, d, n)`` and of rows ``(u, K, n)`` that coordinates share."""
-    n_states = first.shape[1]
-    of_each = others.unsqueeze(1).expand(-1, n_states, -1, -1)
-    row = first.unsqueeze(2)
-    return torch.cat([row, of_each], dim=2)
-
-
-def _memory_unit(rates: Tensor) -> Tensor:
-    """``√(2γ)``, the inverse of the stationary deviation of a memory."""
-    return (2 * rates).sqrt()
 
 
 def frozen_chain(chain: Chain, lengths: Tensor, frozen: Frozen) -> Chain:
@@ -185,12 +148,13 @@ def _for_matrices(x: Tensor) -> Tensor:
     return by_step[..., None, None]
 
 
-def _start_root(prior: LinearPrior, memory: Tensor) -> Tensor:
-    """Root of the covariance of state and memory at the first time, ``(d, S, S)``."""
-    size = len(memory)
+def _start_root(prior: LinearPrior, stationary: Tensor) -> Tensor:
+    """Root of the covariance of state and memory at the first time, ``(d, S, r)``."""
+    memory = prior.memory_root(stationary)
+    n_memory, rank = memory.shape
     deviation = prior.log_start.exp()
     of_state = deviation[:, None, None]
     # The state in the first row and column, its memory in the others.
-    with_state = pad(of_state, (0, size, 0, size))
+    with_state = pad(of_state, (0, rank, 0, n_memory))
     with_memory = pad(memory, (1, 0, 1, 0))
     return with_state + with_memory

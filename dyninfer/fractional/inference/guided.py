@@ -34,10 +34,10 @@ class GuidedEquation:
         self.level = prior.mean(fine.times)  # (P, L, d)
         self.lengths = fine.gaps[fine.gap]  # (P or 1, L − 1)
         memory = prior.known_steps.of(series.gaps, n_steps)
-        steps = EulerSteps.of(prior, memory)
+        steps = EulerSteps.of(prior, fine, memory)
         along = steps.along[fine.gap]
         self.along = along.unbind(1)
-        self.chain = steps.chain(prior, fine.gap)
+        self.chain = steps.chain(prior)
         # Later steps know of nothing that is observed after them.
         self.n_guided = n_steps * pseudo.last()
         refined = pseudo.refined(n_steps)

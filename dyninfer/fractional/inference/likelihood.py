@@ -10,7 +10,6 @@ from torch import Tensor
 from dyninfer.fractional.gaussian.backward import BackwardFilter
 from dyninfer.fractional.gaussian.chain import Chain
 from dyninfer.fractional.gaussian.kalman import log_likelihood
-from dyninfer.fractional.gaussian.linear import state_covariance
 from dyninfer.fractional.gaussian.matrices import half_log_determinant, whiten
 from dyninfer.fractional.inference.prior import LinearPrior
 from dyninfer.fractional.inference.series import Series
@@ -35,16 +34,14 @@ def exact_log_likelihood(prior: LinearPrior, series: Series) -> Tensor:
     """
     if prior.exposure is not None:
         return blurred_log_likelihood(prior, series)
-    has_one_row = len(series.gap) == 1
-    is_even = len(series.gaps) == 1
     is_short = series.times.shape[1] <= _DENSE
-    if has_one_row and is_even and is_short and not prior.latent:
+    if is_short and prior.has_one_factor(series):
         return _dense_log_likelihood(prior, series)
-    transition, noise = prior.transitions(series.gaps)
-    observations = prior.observations(series)
+    fine = _refined(prior, series)
+    steps = prior.steps(fine)
+    observations = prior.observations(fine)
     start = prior.start()
-    gap = series.gap
-    of_groups = log_likelihood(start, transition, noise, gap, observations)
+    of_groups = log_likelihood(start, *steps, observations)
     return of_groups.sum(-1)
 
 
@@ -70,18 +67,25 @@ def _draw(
     generator: torch.Generator,
 ) -> Tensor:
     start = prior.start()
-    transition, noise = prior.transitions(series.gaps)
-    chain = Chain.of(start, transition, noise, series.gap)
-    observations = prior.observations(series)
+    fine = _refined(prior, series)
+    chain = Chain.of(start, *prior.steps(fine))
+    observations = prior.observations(fine)
     information, slope = observations.information()
     posterior = BackwardFilter.of(chain, information)
     z = posterior.draw(slope, n_samples, generator)  # (L, P, G, S, n_samples)
     # Of every coordinate the first number is the state, the others its memory.
     numbers = z.flatten(2, 3)
     by_coordinate = numbers.unflatten(2, (prior.n_states, -1))
-    x = by_coordinate[:, :, :, 0]
+    x = by_coordinate[:: prior.n_steps, :, :, 0]
     mean = prior.mean(series.times)
     return x.permute(3, 1, 0, 2) + mean
+
+
+def _refined(prior: LinearPrior, series: Series) -> Series:
+    """The series with the steps that the prior is exact for, or as exact as it says."""
+    if prior.n_steps == 1:
+        return series
+    return series.refined(prior.n_steps)
 
 
 def _pieces(prior: LinearPrior, series: Series, n_samples: int) -> tuple[Tensor, ...]:
@@ -95,7 +99,7 @@ def _pieces(prior: LinearPrior, series: Series, n_samples: int) -> tuple[Tensor,
     if len(series.gap) > 1:
         # Paths with times of their own have matrices of their own.
         per_time += _MATRICES * matrix_size
-    per_path = per_time * series.times.shape[1]
+    per_path = per_time * prior.n_steps * series.times.shape[1]
     n_together = max(1, _NUMBERS // per_path)
     rows = torch.arange(len(series))
     return rows.split(n_together)
@@ -110,7 +114,7 @@ def _dense_log_likelihood(prior: LinearPrior, series: Series) -> Tensor:
     rows = mask.unsqueeze(-1)
     columns = mask.unsqueeze(-2)
     both = rows & columns
-    of_state = state_covariance(prior.equation, start.covariance, times)
+    of_state = prior.state_covariance(times)
     observed = of_state * both
     # What is missing becomes a number of variance one that is independent of all others.
     noise = torch.where(mask, observations.variance, 1)

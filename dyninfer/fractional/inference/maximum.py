@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy import ndarray
 from scipy.optimize import minimize
-from scipy.stats import norm
 
 from dyninfer.fractional.inference.likelihood import exact_log_likelihood
 from dyninfer.fractional.inference.prior import FIRST_NOISE, Bounds, LinearPrior
@@ -25,6 +24,8 @@ _NO_GAIN = 1e-2
 _OUT_OF_STEPS = 1
 # Step of the differences of the gradient that make the curvature.
 _STEP = 1e-4
+# Numbers of an index of which second derivatives are taken, one gradient each.
+_MOST_NUMBERS = 100
 # Distance within which a parameter counts as lying at its bound.
 _AT_BOUND = 1e-6
 
@@ -91,35 +92,28 @@ def maximise(prior: LinearPrior, series: Series, max_steps: int) -> Fit:
     return Fit(history, "stopped early")
 
 
-def hurst_information(prior: LinearPrior, series: Series) -> ndarray:
-    """Observed information of the logit of each index, all other parameters profiled out.
+def index_facts(prior: LinearPrior, series: Series) -> dict[str, Any]:
+    """What an interval of the index needs when the data are gone; nothing where it was given.
 
-    ``(1,)`` or ``(d,)``. Second derivatives are differences of the gradient. Coordinates that are
-    observed one by one meet in the index alone, so all are moved at once. Parameters at a bound are
-    fixed there.
+    Returns
+    -------
+    dict
+        ``information`` of the logit of each index ``(1,)`` or ``(d,)``, or ``(m, m)`` of the
+        numbers that an index that changes is made of, with their ``index_names``: the observed
+        one, all other parameters profiled out.
     """
+    names = prior.index_names
     objective = ExactObjective(prior, series)
+    n_numbers = sum(objective.parameters[name].numel() for name in names)
+    if n_numbers == 0:
+        return {}
+    if not prior.changes:
+        return {"information": _hurst_information(objective).tolist()}
+    if n_numbers > _MOST_NUMBERS:
+        return {"n_index_numbers": n_numbers}
     x = objective.vector()
-    free = objective.is_free(x)
-    if prior.latent:
-        return _information_jointly(objective, x, free)
-    return _information_by_coordinate(objective, x, free)
-
-
-def hurst_interval(prior: LinearPrior, information: ndarray, level: float) -> ndarray:
-    """Interval of every index ``(n, 2)``, normal in its logit."""
-    positive = np.maximum(information, 0)
-    # Data that say nothing about the index leave all of (0, 1).
-    with np.errstate(divide="ignore"):
-        error = 1 / np.sqrt(positive)
-    logit = prior.hurst_logit.detach().cpu().numpy()
-    upper_tail = 0.5 + level / 2
-    half_width = norm.ppf(upper_tail) * error
-    low = logit - half_width
-    high = logit + half_width
-    ends = np.stack([low, high], axis=1)
-    odds_against = np.exp(-ends)
-    return 1 / (1 + odds_against)
+    information = _profiled(objective, x, objective.is_free(x))
+    return {"information": information.tolist(), "index_names": names}
 
 
 class ExactObjective:
@@ -203,9 +197,9 @@ class ExactObjective:
         for hurst, noise in _STARTS:
             x = base.copy()
             # A fixed index, or known noise, is not among the parameters.
-            if "hurst_logit" in self.slices:
+            if self.prior.logit_name in self.slices:
                 odds = hurst / (1 - hurst)
-                x[self.slices["hurst_logit"]] += math.log(odds)
+                x[self.slices[self.prior.logit_name]] += math.log(odds)
             if "log_noise" in self.slices:
                 factor = noise / FIRST_NOISE
                 x[self.slices["log_noise"]] += math.log(factor)
@@ -218,15 +212,31 @@ class ExactObjective:
         return best
 
 
-def _information_jointly(objective: ExactObjective, x: ndarray, free: ndarray) -> ndarray:
+def _hurst_information(objective: ExactObjective) -> ndarray:
+    """Observed information of the logit of each index, ``(1,)`` or ``(d,)``.
+
+    Second derivatives are differences of the gradient. Coordinates that are observed one by one
+    meet in the index alone, so all are moved at once. Parameters at a bound are fixed there.
+    """
+    x = objective.vector()
+    free = objective.is_free(x)
+    if objective.prior.latent:
+        covariance = np.linalg.inv(_profiled(objective, x, free))
+        return 1 / np.diag(covariance)
+    return _information_by_coordinate(objective, x, free)
+
+
+def _profiled(objective: ExactObjective, x: ndarray, free: ndarray) -> ndarray:
+    """Information ``(m, m)`` of the numbers of the index, all others at their best."""
     n = len(x)
     directions = np.eye(n)
     columns = [objective.curvature(x, direction) for direction in directions]
     curvature = np.stack(columns, axis=1)
     # Differences of the gradient are symmetric but for rounding.
     curvature = 0.5 * (curvature + curvature.T)
-    where = objective.slices["hurst_logit"]
-    index = np.arange(n)[where]
+    numbers = np.arange(n)
+    parts = [numbers[objective.slices[name]] for name in objective.prior.index_names]
+    index = np.concatenate(parts)
     free_numbers = np.flatnonzero(free)
     others = np.setdiff1d(free_numbers, index)
     of_index = curvature[np.ix_(index, index)]
@@ -235,9 +245,7 @@ def _information_jointly(objective: ExactObjective, x: ndarray, free: ndarray) -
     # A latent state may be scaled and turned: its flat directions are left out.
     inverse = np.linalg.pinv(of_others, rcond=1e-8, hermitian=True)
     explained = cross @ inverse @ cross.T
-    information = of_index - explained
-    covariance = np.linalg.inv(information)
-    return 1 / np.diag(covariance)
+    return of_index - explained
 
 
 def _information_by_coordinate(

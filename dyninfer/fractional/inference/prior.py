@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +11,16 @@ from torch.nn.functional import pad
 
 from dyninfer.fractional import MarkovApproximation
 from dyninfer.fractional.gaussian.chain import Observations, Start
-from dyninfer.fractional.gaussian.linear import LinearEquation, stationary_memory, transitions
+from dyninfer.fractional.gaussian.linear import (
+    LinearEquation,
+    state_covariance,
+    stationary_memory,
+    transitions,
+)
 from dyninfer.fractional.gaussian.matrices import identity
-from dyninfer.fractional.inference.memory_steps import KnownSteps
+from dyninfer.fractional.inference.memory_steps import KnownSteps, MemorySteps
 from dyninfer.fractional.inference.series import Series
+from dyninfer.fractional.inference.steps import StepTable, euler_root, euler_transition
 
 LinearDrift = Literal["none", "constant", "linear"]
 Bounds = tuple[float | None, float | None]
@@ -23,7 +29,7 @@ Bounds = tuple[float | None, float | None]
 # singular.
 _LEAST_NOISE = 1e-4
 # Largest logit of the index, which so stays in [0.02, 0.98].
-_LARGEST_LOGIT = 3.9
+LARGEST_LOGIT = 3.9
 # Where the parameters begin: a relaxation in a quarter of the horizon, noise of a tenth.
 _FIRST_RATE = 4.0
 FIRST_NOISE = 0.1
@@ -65,6 +71,10 @@ class LinearPrior(nn.Module):
         Deviation of a start that is not learned.
     """
 
+    # Name of the logits of the index, and whether it changes in time.
+    logit_name: ClassVar[str] = "hurst_logit"
+    changes: ClassVar[bool] = False
+
     hurst_logit: Tensor
     log_amplitude: Tensor
     log_rate: Tensor
@@ -99,13 +109,7 @@ class LinearPrior(nn.Module):
         self.exposure = exposure
         self.known_steps = KnownSteps(noise)
         zeros = torch.zeros(n_states)
-        logit = torch.zeros(1, dtype=torch.float64)
-        if hurst is not None:
-            index = torch.tensor([hurst], dtype=torch.float64)
-            logit = index.logit()
-        if not shared:
-            logit = logit.repeat(n_states)
-        self._own("hurst_logit", logit, free=hurst is None)
+        self._own_index(hurst, 1 if shared else n_states)
         self._own("log_amplitude", zeros, free=not latent)
         if drift == "linear":
             rates = torch.full((n_states,), _FIRST_RATE)  # in units of the inverse horizon
@@ -129,6 +133,11 @@ class LinearPrior(nn.Module):
             self._own("offset", torch.zeros(n_features), free=True)
 
     @property
+    def index_names(self) -> list[str]:
+        """Names of the parameters that the index is made of: none where it is given."""
+        return [self.logit_name] if self.hurst_logit.requires_grad else []
+
+    @property
     def hurst(self) -> Tensor:
         """One index, or one per coordinate."""
         return self.hurst_logit.sigmoid()
@@ -137,6 +146,11 @@ class LinearPrior(nn.Module):
     def n_states(self) -> int:
         """Number of coordinates."""
         return len(self.log_amplitude)
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of exact inference between two times."""
+        return 1
 
     @property
     def n_memory(self) -> int:
@@ -192,7 +206,7 @@ class LinearPrior(nn.Module):
         n_gaps = self.noise.horizon / self.noise.dt
         least_noise = math.log(_LEAST_NOISE)
         return {
-            "hurst_logit": (-_LARGEST_LOGIT, _LARGEST_LOGIT),
+            "hurst_logit": (-LARGEST_LOGIT, LARGEST_LOGIT),
             "log_amplitude": (-12.0, 12.0),
             # From a thousandth per horizon to twenty per shortest gap: the data tell no more.
             "log_rate": (math.log(1e-3), math.log(n_gaps) + 3),
@@ -204,10 +218,10 @@ class LinearPrior(nn.Module):
     @torch.no_grad()
     def clamp(self) -> None:
         """Keep the parameters that are learned within their bounds."""
-        for name, (low, high) in self.bounds().items():
-            parameter = getattr(self, name, None)
-            if parameter is not None and parameter.requires_grad:
-                parameter.clamp_(low, high)
+        bounds = self.bounds()
+        for name, parameter in self.named_parameters():
+            if name in bounds and parameter.requires_grad:
+                parameter.clamp_(*bounds[name])
 
     def chain_start(self) -> Tensor:
         """Mean of state and memory at the first time of a path, ``(d, S)``."""
@@ -220,7 +234,7 @@ class LinearPrior(nn.Module):
 
     def start(self) -> Start:
         """Distribution of state and memory at the first time of a path."""
-        memory = stationary_memory(self.noise.nodes, self.noise.kind)
+        memory = self.memory_covariance()
         n_memory = len(memory)
         mean = self.chain_start()
         size = 1 + n_memory
@@ -231,7 +245,7 @@ class LinearPrior(nn.Module):
         if not self.latent:
             return Start(mean, covariance)
         # Latent coordinates are observed together, so they are one group.
-        (together,) = _blocks(covariance[None])
+        (together,) = joined(covariance[None])
         return Start(mean.view(1, -1), together)
 
     def draw_states(self, n: int, generator: torch.Generator) -> Tensor:
@@ -242,12 +256,47 @@ class LinearPrior(nn.Module):
         deviation = self.log_start.exp()
         return self.start_mean + deviation * normals
 
-    def transitions(self, gaps: Tensor) -> tuple[Tensor, Tensor]:
-        """Transition and noise of the groups for every gap, ``(u, G, S, S)``."""
-        phi, noise = transitions(self.equation, gaps)
-        if not self.latent:
-            return phi, noise
-        return _blocks(phi), _blocks(noise)
+    def memory_covariance(self) -> Tensor:
+        """Covariance of the scaled memory at the start, ``(M, M)``."""
+        return stationary_memory(self.noise.nodes, self.noise.kind)
+
+    def memory_root(self, stationary: Tensor) -> Tensor:
+        """Its root ``(M, r)``, made of that of the positive nodes ``(K, r)``."""
+        return stationary
+
+    def has_one_factor(self, series: Series) -> bool:
+        """Whether one covariance of the observations serves all paths, and is cheap to make."""
+        has_one_row = len(series.gap) == 1
+        is_even = len(series.gaps) == 1
+        return has_one_row and is_even and not self.latent
+
+    def state_covariance(self, times: Tensor) -> Tensor:
+        """Covariance of the state at increasing times, ``(d, L, L)``."""
+        return state_covariance(self.equation, self.start().covariance, times)
+
+    def steps(self, series: Series) -> StepTable:
+        """Exact steps of the groups, and which of them lies between two times."""
+        phi, noise = transitions(self.equation, series.gaps)
+        if self.latent:
+            phi = joined(phi)
+            noise = joined(noise)
+        return StepTable(phi, noise, series.gap)
+
+    def euler(self, series: Series, memory: MemorySteps) -> StepTable:
+        """Steps whose memory is exact and whose drift follows Euler's rule, with their roots.
+
+        ``memory`` are the steps of the memory over every gap of the series.
+        """
+        transition = euler_transition(self, memory.lengths)
+        root = euler_root(self, memory.factor)
+        return StepTable(transition, root, series.gap)
+
+    def law_of_noise(self, per_dimension: bool) -> dict[str, Any]:
+        """What a process needs to know of the index: one for each coordinate, or for all."""
+        return {"hurst": self.hurst if per_dimension else self.hurst[0]}
+
+    def warn_if_coarse(self, gaps: Tensor) -> None:
+        """All steps are exact."""
 
     def mean(self, times: Tensor) -> Tensor:
         """What the chain is counted from, at times ``(P, L)``: ``(P, L, d)``."""
@@ -294,6 +343,12 @@ class LinearPrior(nn.Module):
         values = x @ self.loading.T
         return values + self.offset
 
+    def _own_index(self, hurst: float | None, n_indices: int) -> None:
+        """Keep the index as a number that is learned or given, of all coordinates or of each."""
+        begin = 0.5 if hurst is None else hurst
+        index = torch.full((n_indices,), begin, dtype=torch.float64)
+        self._own("hurst_logit", index.logit(), free=hurst is None)
+
     def _own(self, name: str, value: Tensor, *, free: bool) -> None:
         """Keep a parameter that is learned, or a buffer."""
         value = value.to(torch.float64)
@@ -303,8 +358,8 @@ class LinearPrior(nn.Module):
             self.register_buffer(name, value)
 
 
-def _blocks(matrices: Tensor) -> Tensor:
-    """``(u, d, S, S)`` on the diagonal of ``(u, 1, dS, dS)``."""
+def joined(matrices: Tensor) -> Tensor:
+    """Matrices of coordinates ``(u, d, S, S)`` on the diagonal of ``(u, 1, dS, dS)``."""
     u, d, s, _ = matrices.shape
     eye = identity(d, matrices)
     blocks = torch.einsum("uist,ij->uisjt", matrices, eye)

@@ -16,15 +16,11 @@ def process_of(model: Any, scaling: Scaling, per_dimension: bool) -> FractionalD
     amplitude: Any = scaling.user_amplitudes(prior.scale)
     if model.amplitude is not None:
         amplitude = _Amplitude(model, scaling)
-    hurst = prior.hurst
-    if not per_dimension:
-        # All coordinates share it.
-        hurst = hurst[0]
     return FractionalDiffusion(
         drift=_Drift(model, scaling),
         noise=prior.noise,
-        hurst=hurst,
         diffusion=amplitude,
+        **prior.law_of_noise(per_dimension),
     )
 
 

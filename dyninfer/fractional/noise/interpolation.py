@@ -22,15 +22,15 @@ _DEGREE = 96
 _INTERPOLATED: WeakKeyDictionary[MarkovApproximation, Weights] = WeakKeyDictionary()
 
 
-def weights_of_many(noise: MarkovApproximation, hurst: Tensor) -> Tensor:
-    """``noise.weights(hurst)``: solved for each of a few indices, interpolated for a hundred.
+def weights_of_many(noise: MarkovApproximation, hurst: Tensor, least: int = _DEGREE) -> Tensor:
+    """``noise.weights(hurst)``: solved for each of a few indices, interpolated for ``least``.
 
     Paths and covariances change by less than 1e-8 of their size. The interpolation is kept as long
     as the noise.
     """
     is_inside = (hurst >= _LOW) & (hurst <= _HIGH)
-    # Fewer indices than polynomials are cheaper to solve for.
-    is_small = hurst.numel() < _DEGREE
+    # Fewer indices than polynomials are cheaper to solve for, unless they are asked for often.
+    is_small = hurst.numel() < least
     if is_small or not bool(is_inside.all()):
         return noise.weights(hurst)
     if noise not in _INTERPOLATED:
