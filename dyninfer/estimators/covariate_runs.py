@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from numpy import ndarray
+from torch import Tensor
 
 from dyninfer.data.paths import Paths
 from dyninfer.data.paths.covariates import as_table
@@ -25,13 +26,33 @@ if TYPE_CHECKING:
     from dyninfer.estimators.jump_estimator import JumpEstimator
 
 
-def refuse_covariates(model: JumpEstimator, covariates: Any) -> None:
-    """Raise a ValueError where covariates are given to a model whose rates do not depend on any."""
-    if covariates is not None and not model.covariate_columns:
+def refuse_covariates(model: JumpEstimator, start: Any, covariates: Any) -> None:
+    """Raise a ValueError where covariates are given to a run that depends on none."""
+    if covariates is None or model.rate_columns:
+        return
+    if not model.covariate_columns:
         raise ValueError(
             "covariates cannot be used: the rates of this model depend on none; leave them out, or "
             "fit with covariates=Covariates(...)"
         )
+    if start is not None:
+        raise ValueError(
+            "covariates cannot be used: of this model they tell first states alone, which start "
+            "gives; leave one of the two out"
+        )
+
+
+def first_distribution(model: JumpEstimator, covariates: Any) -> Tensor:
+    """Distribution of first states ``(row, S)`` at given covariates."""
+    effects = model.initial_effects_
+    assert effects is not None
+    if covariates is None:
+        columns = listed(effects.design.covariates.columns)
+        raise ValueError(
+            f"the first states of this model depend on {columns}; give simulate a value of each, "
+            "covariates={...}, or a table with a row for every path"
+        )
+    return effects.of_rows(effects.design.matrix(as_table(covariates)))
 
 
 def run_with_covariates(
@@ -77,7 +98,7 @@ def _table(model: JumpEstimator, start: Any, time: float, covariates: Any) -> pd
     if covariates is not None:
         return as_table(covariates)
     if not isinstance(start, Paths) and not is_anndata(start):
-        columns = listed(model.covariate_columns)
+        columns = listed(model.rate_columns)
         raise ValueError(
             f"the rates of this model depend on {columns}; give simulate a value of each, "
             "covariates={...}, or a table with a row for every starting state"

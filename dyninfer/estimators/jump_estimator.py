@@ -17,6 +17,7 @@ from dyninfer.data.time_reading import as_moment
 from dyninfer.estimators.paths import PathEstimator
 from dyninfer.estimators.state_columns import state_columns
 from dyninfer.jumps.covariates import Effects
+from dyninfer.jumps.formula import formula_columns
 from dyninfer.jumps.inference import JumpInference
 from dyninfer.jumps.likelihood.clones import ClonePaths
 from dyninfer.jumps.likelihood.covariate_paths import CovariatePaths
@@ -24,6 +25,7 @@ from dyninfer.jumps.likelihood.discretize import StateRule
 from dyninfer.jumps.likelihood.hidden import HiddenPaths
 from dyninfer.jumps.likelihood.observation import Emission
 from dyninfer.jumps.posterior.effects import CovariateEffects
+from dyninfer.jumps.posterior.initial_effects import InitialEffects
 from dyninfer.jumps.posterior.result import JumpResult
 from dyninfer.jumps.posterior.summaries import state_table
 from dyninfer.jumps.process import MarkovJump
@@ -45,6 +47,7 @@ class JumpEstimator(PathEstimator):
         observation: Observation | str
         states: StateRule | None
         covariates: Effects | None
+        initial_covariates: str | None
 
     @abstractmethod
     def _inference(self) -> JumpInference:
@@ -109,16 +112,24 @@ class JumpEstimator(PathEstimator):
         return self.effects_.generators(covariates, moment).numpy()
 
     @property
-    def covariate_columns(self) -> tuple[str, ...]:
-        """Columns that rates depend on."""
+    def rate_columns(self) -> tuple[str, ...]:
+        """Columns of covariates that rates depend on."""
         return () if self.covariates is None else self.covariates.columns
+
+    @property
+    def covariate_columns(self) -> tuple[str, ...]:
+        """Columns of covariates that rates or first states depend on."""
+        columns = list(self.rate_columns)
+        if self.initial_covariates is not None:
+            columns += formula_columns(self.initial_covariates)
+        return tuple(dict.fromkeys(columns))
 
     def covariates_of(self, data: AnnData | Paths) -> pd.DataFrame | None:
         """Covariates that rates depend on, a row for every observation; None where there are none.
 
         Rows are in the order of :meth:`posterior_states`.
         """
-        columns = list(self.covariate_columns)
+        columns = list(self.rate_columns)
         if not columns:
             return None
         paths = self._as_paths(data)
@@ -127,7 +138,7 @@ class JumpEstimator(PathEstimator):
 
     def continuation(self, paths: Paths, n_draws: int) -> dict[str, Any]:
         """Covariates of the last observation of every path, for all of its draws."""
-        if not self.covariate_columns:
+        if not self.rate_columns:
             return {}
         assert paths.covariates is not None
         last = np.cumsum(paths.lengths) - 1
@@ -170,12 +181,19 @@ class JumpEstimator(PathEstimator):
         # A signal has no labels, and exact ones have no error rate that was learned.
         learns_noise = isinstance(as_observation(self.observation), Labels | Confusion)
         self.noise_ = float(cast(Any, result.emission).error_rate) if learns_noise else None
-        self.effects_ = None
+        self._rates = self.effects_ = self.initial_effects_ = None
+        inference = self._inference()
+        if not inference.has_design:
+            return
+        names = self.facts_["state_names"]
+        fit = result.fit
+        assert fit is not None
+        self._rates = CovariateEffects(inference.design(names), fit, names)
         if self.covariates is not None:
-            names = self.facts_["state_names"]
-            fit = result.fit
-            assert fit is not None
-            self.effects_ = CovariateEffects(self._inference().design(names), fit, names)
+            self.effects_ = self._rates
+        if self.initial_covariates is not None:
+            design = inference.first_design(names)
+            self.initial_effects_ = InitialEffects(design, fit, names)
 
     def _observed(self, paths: Paths, rule: dict[str, list[float]] | None) -> Paths:
         """Paths as the likelihood takes them: labels, or numbers of a Gaussian observation."""
@@ -188,6 +206,9 @@ class JumpEstimator(PathEstimator):
         """Paths for the likelihood of what was learned."""
         observed = self._observed(paths, self.facts_["states"])
         data = self._inference().prepare(observed, self.facts_["state_names"])
+        if self.initial_effects_ is not None:
+            assert isinstance(data, CovariatePaths)
+            data = data.starting(self.initial_effects_.of_paths(paths))
         return data.to(self._device)
 
     def _model(
@@ -196,12 +217,16 @@ class JumpEstimator(PathEstimator):
         """Rates, observation model and first states; rates of every row of covariates."""
         result = self.result_
         generator = result.generator
+        initial = result.initial
         if isinstance(data, CovariatePaths):
-            assert self.effects_ is not None
-            generator = self.effects_.of_rows(data.x)
+            assert self._rates is not None
+            generator = self._rates.of_rows(data.x)
+            # Where paths have first states of their own, these are in the data.
+            if data.log_first is not None:
+                initial = torch.ones_like(initial)
         device = self._device
         emission = result.emission.map(lambda tensor: tensor.to(device))
-        return generator.to(device), emission, result.initial.to(device)
+        return generator.to(device), emission, initial.to(device)
 
     @property
     def _device(self) -> torch.device:

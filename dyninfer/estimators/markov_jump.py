@@ -15,7 +15,11 @@ from dyninfer.data.paths import Paths
 from dyninfer.data.time_reading import requested_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators.base import Outcome, Run
-from dyninfer.estimators.covariate_runs import refuse_covariates, run_with_covariates
+from dyninfer.estimators.covariate_runs import (
+    first_distribution,
+    refuse_covariates,
+    run_with_covariates,
+)
 from dyninfer.estimators.jump_estimator import JumpEstimator
 from dyninfer.estimators.jump_search import jump_search_space
 from dyninfer.jumps.covariates import Effects
@@ -83,6 +87,11 @@ class MarkovJumpInference(JumpEstimator):
         of time, or a sum of them. ``generator_`` is then that of the first period where all
         covariates are 0 and all categories the first of their levels; ``prior_width`` holds for
         rates at the mean covariates and for effects of a standard deviation.
+    initial_covariates : str, optional
+        Formula of what the first state of a path depends on, by the covariates of its first
+        observation: ``"~ sex + age"``. The log-odds of a state against the first of all states are
+        linear in them (multinomial logistic regression); ``initial_`` is then the distribution
+        where all are 0.
     refine : bool
         False takes the rates that a trained network reads off counted transitions (Berghaus et al.,
         2024), and nothing is fitted: for all jumps, of labels that are exact or wrong alike. True
@@ -111,6 +120,8 @@ class MarkovJumpInference(JumpEstimator):
         Effective number of the weighted draws; below 10 they are not used.
     effects_ : CovariateEffects or None
         Of covariates: ``table()`` of hazard ratios, ``wald_tests()``, ``process(covariates)``.
+    initial_effects_ : InitialEffects or None
+        Of ``initial_covariates``: ``table()`` of odds ratios, ``probabilities(covariates)``.
     states_ : DataFrame or None
         What the rule learned, one row per state.
     process_ : MarkovJump
@@ -156,6 +167,7 @@ class MarkovJumpInference(JumpEstimator):
     clones: Clones | None = None
     states: StateRule | None = None
     covariates: Effects | None = None
+    initial_covariates: str | None = None
     prior_width: float | None = 2.5
     refine: bool = True
 
@@ -195,8 +207,8 @@ class MarkovJumpInference(JumpEstimator):
         names = names_of(labels, observation.n_states, observation.codes(()).sets)
         refuse_hole(labels, names)
         facts = {"states": rule, "state_names": list(names)}
-        if self.covariates is not None:
-            facts["covariates"] = levels_of(data.covariates, self.covariates.columns)
+        if self.covariate_columns:
+            facts["covariates"] = levels_of(data.covariates, self.covariate_columns)
         return facts
 
     def build(self, data: Paths | None, scaling: Scaling) -> MarkovJump:
@@ -241,7 +253,8 @@ class MarkovJumpInference(JumpEstimator):
             Number of paths, drawn from the starting states; by default one of each.
         covariates : mapping or DataFrame, optional
             A value of every covariate of the model, or a row for every starting state, which stay
-            as they are; by default, of an AnnData or of paths, those at ``times[0]``.
+            as they are; by default, of an AnnData or of paths, those at ``times[0]``. Where first
+            states depend on some and are drawn, a row for every path.
         seed, **options
             See :func:`dyninfer.simulate`.
 
@@ -252,13 +265,16 @@ class MarkovJumpInference(JumpEstimator):
         """
         self._check_fitted()
         seed = check_seed(seed)
-        refuse_covariates(self, covariates)
+        refuse_covariates(self, start, covariates)
         if start is None:
             first_time = float(requested_times(times)[0])
-            start = drawn_states(self._distribution_at(first_time), n_paths, seed)
+            distribution = self._distribution_at(first_time)
+            if self.initial_effects_ is not None:
+                distribution = first_distribution(self, covariates)
+            start = drawn_states(distribution, n_paths, seed)
             # The states are as many as the paths already: one path of each.
             n_paths = None
-        if self.covariate_columns:
+        if self.rate_columns:
             return run_with_covariates(self, start, times, covariates, n_paths, seed, options)
         return super().simulate(start, times, n_paths=n_paths, seed=seed, **options)
 
@@ -342,6 +358,7 @@ class MarkovJumpInference(JumpEstimator):
             refine=self.refine,
             covariates=self.covariates,
             levels=getattr(self, "facts_", {}).get("covariates", {}),
+            initial_covariates=self.initial_covariates,
         )
 
     def _distribution_at(self, time: float) -> Tensor:

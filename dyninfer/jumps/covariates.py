@@ -61,6 +61,21 @@ class Effects(Settings):
 
 
 @dataclass(repr=False, eq=False)
+class _NoEffects(Effects):
+    """Rates that depend on nothing, beside first states that do."""
+
+    jumps: list[str] | None = None
+    shared: bool = False
+
+    def matrix(self, table: pd.DataFrame | None, times: ndarray, levels: Levels) -> pd.DataFrame:
+        """No number for every time."""
+        return pd.DataFrame(index=range(len(times)))
+
+
+NO_EFFECTS = _NoEffects()
+
+
+@dataclass(repr=False, eq=False)
 class EffectSum(Effects):
     """Sum of effects, as ``+`` makes it.
 

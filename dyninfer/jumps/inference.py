@@ -17,12 +17,13 @@ from torch import Tensor
 from dyninfer.data import display
 from dyninfer.data.paths import Paths
 from dyninfer.jumps.channels import IdenticalChannels
-from dyninfer.jumps.covariates import Effects
+from dyninfer.jumps.covariates import NO_EFFECTS, Covariates, Effects
 from dyninfer.jumps.formula import Levels
 from dyninfer.jumps.likelihood.clones import ClonePaths
 from dyninfer.jumps.likelihood.codes import refuse_impossible
 from dyninfer.jumps.likelihood.covariate_paths import CovariatePaths
 from dyninfer.jumps.likelihood.design import Design
+from dyninfer.jumps.likelihood.first_design import FirstDesign
 from dyninfer.jumps.likelihood.flat import FlatLabels
 from dyninfer.jumps.likelihood.hidden import HiddenPaths
 from dyninfer.jumps.likelihood.panel import PanelCounts
@@ -36,7 +37,15 @@ from dyninfer.jumps.posterior.refine import groups_of, refine
 from dyninfer.jumps.posterior.residuals import warn_of_residuals
 from dyninfer.jumps.posterior.result import JumpResult
 from dyninfer.jumps.posterior.starts import crude_starts, log_rate_prior
-from dyninfer.jumps.settings import Clones, ExactLabels, ExactTimes, Jumps, Observation, Reversible
+from dyninfer.jumps.settings import (
+    Clones,
+    Confusion,
+    ExactLabels,
+    ExactTimes,
+    Jumps,
+    Observation,
+    Reversible,
+)
 from dyninfer.learning.interruption import watched
 from dyninfer.learning.random import subseed
 from dyninfer.learning.warn import warn
@@ -62,6 +71,8 @@ class JumpInference:
         What rates depend on.
     levels : dict
         Values of the columns of covariates.
+    initial_covariates : str, optional
+        Formula of what first states depend on.
     """
 
     observation: Observation
@@ -71,6 +82,7 @@ class JumpInference:
     refine: bool
     covariates: Effects | None = None
     levels: Levels = field(default_factory=dict)
+    initial_covariates: str | None = None
 
     def check(self) -> None:
         """Raise a ValueError naming a setting that cannot be, alone or beside another."""
@@ -89,8 +101,12 @@ class JumpInference:
                 f"observation={self.observation} is of paths that are followed, not of clones; "
                 "leave out clones, or censored and exact_first"
             )
+        if self.initial_covariates is not None:
+            Covariates(self.initial_covariates).check()
+            self._check_covariates("initial_covariates", self.initial_covariates)
+            self._check_first_states()
         if self.covariates is not None:
-            self._check_covariates(self.covariates)
+            self._check_covariates("covariates", self.covariates)
         if isinstance(self.observation, ExactTimes) and self.clones is not None:
             raise ValueError(
                 "observation=ExactTimes() is of paths that are followed, not of clones; leave out "
@@ -104,20 +120,28 @@ class JumpInference:
                 "leave out one of the two"
             )
 
-    def _check_covariates(self, covariates: Effects) -> None:
+    def _check_first_states(self) -> None:
+        """Raise a ValueError where first states are given, and no labels tell them."""
+        if isinstance(self.observation, Confusion) and self.observation.exact_first:
+            raise ValueError(
+                "exact_first=True gives the first state of every path, whose distribution "
+                "initial_covariates would fit; leave one of the two out"
+            )
+
+    def _check_covariates(self, setting: str, covariates: Effects | str) -> None:
         if self.clones is not None:
             raise ValueError(
-                f"covariates={covariates} are of paths that are followed, not of clones; leave out "
+                f"{setting}={covariates} are of paths that are followed, not of clones; leave out "
                 "one of the two"
             )
         if isinstance(self.observation, ExactTimes):
             raise ValueError(
-                f"covariates={covariates} are not learned from paths whose every jump is seen; "
+                f"{setting}={covariates} are not learned from paths whose every jump is seen; "
                 "leave one of the two out"
             )
         if isinstance(self.jumps, Reversible | IdenticalChannels):
             raise ValueError(
-                f"covariates need a rate of its own for every jump, which {self.jumps} ties "
+                f"{setting} need a rate of its own for every jump, which {self.jumps} ties "
                 "together; use AllJumps(), Only([...]) or BirthDeath()"
             )
 
@@ -132,7 +156,14 @@ class JumpInference:
         for name, part in parts.items():
             if part is not None and not part.in_training:
                 return f"{name}={part}"
+        if self.initial_covariates is not None:
+            return f"initial_covariates={self.initial_covariates!r}"
         return None
+
+    @property
+    def has_design(self) -> bool:
+        """Whether rates or first states depend on covariates or time."""
+        return self.covariates is not None or self.initial_covariates is not None
 
     def prepare(self, paths: Paths, names: Sequence[str]) -> HiddenPaths | ClonePaths:
         """Paths for the likelihood of a model with the states ``names``."""
@@ -141,14 +172,19 @@ class JumpInference:
         if self.clones is not None:
             return self.clones.prepare(paths)
         entries = self.observation.entries_among(names)
-        if self.covariates is not None:
+        if self.has_design:
             return CovariatePaths.with_design(paths, self.design(names), entries)
         return self.observation.prepared(paths, entries)
 
     def design(self, names: Sequence[str]) -> Design:
         """How rates follow from the covariates."""
-        assert self.covariates is not None
-        return Design.of(self.covariates, self.levels, self.jumps.scheme(names), names)
+        effects = self.covariates or NO_EFFECTS
+        return Design.of(effects, self.levels, self.jumps.scheme(names), names)
+
+    def first_design(self, names: Sequence[str]) -> FirstDesign:
+        """How the distribution of first states follows from the covariates."""
+        assert self.initial_covariates is not None
+        return FirstDesign(Covariates(self.initial_covariates), self.levels, len(names))
 
     def infer(self, paths: Paths, names: Sequence[str], max_steps: int, seed: int) -> JumpResult:
         """The network alone, the network refined, or a fit under the normal prior.
@@ -180,7 +216,7 @@ class JumpInference:
         # Of entries and complete paths the gaps are no looks at the process.
         has_looks = not self.observation.has_entries
         has_looks = has_looks and not isinstance(self.observation, ExactTimes)
-        is_plain = self.clones is None and self.covariates is None and not has_codes
+        is_plain = self.clones is None and not self.has_design and not has_codes
         if is_plain and has_looks:
             self._warn_without_memory(result, paths)
         if is_plain and not paths.discrete:
@@ -193,7 +229,7 @@ class JumpInference:
         self, paths: Paths, names: Sequence[str], max_steps: int, seed: int
     ) -> JumpResult:
         is_exact = isinstance(self.observation, ExactLabels)
-        if self.covariates is not None:
+        if self.has_design:
             return self._maximise_covariates(paths, names, max_steps, seed)
         if not self.refine:
             return read_by_network(paths, len(names), not is_exact, seed)
@@ -254,11 +290,21 @@ class JumpInference:
         entries = self.observation.entries_among(names)
         if paths.discrete:
             paths = self.observation.codes(names).coded(paths)
+        first_x = None
+        if self.initial_covariates is not None:
+            first = self.first_design(names)
+            first_x = first.of_paths(paths)
+            first.check_identified(first_x)
         is_conditional = initial is not None
         data = CovariatePaths.with_design(paths, design, entries, is_conditional)
         prior = log_rate_prior(starts.counts, design.scheme, self.prior_width)
         problem = CovariateProblem(
-            data=data, design=design, emission=emission, initial=initial, prior=prior
+            data=data,
+            design=design,
+            emission=emission,
+            initial=initial,
+            prior=prior,
+            first_x=first_x,
         )
         generators = starts.generators
         n_observed = data.n_observed
@@ -272,7 +318,7 @@ class JumpInference:
 
     def _weights_of_first(self, paths: Paths, names: Sequence[str]) -> Tensor | None:
         """Weights ``(S,)`` of first states that labels tell for sure; None to fit them."""
-        if not self.observation.conditional:
+        if not self.observation.conditional or self.initial_covariates is not None:
             return None
         codes = self.observation.codes(names)
         if codes.is_needed and not codes.tell_first(codes.coded(paths)):

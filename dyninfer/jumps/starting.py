@@ -83,15 +83,22 @@ class Start:
 
 
 def drawn_states(distribution: Tensor, n_paths: int | None, seed: int) -> ndarray:
-    """First states ``(n_paths,)``, drawn from a distribution ``(S,)``."""
+    """First states ``(n_paths,)``, drawn from a distribution ``(S,)``, or ``(n, S)`` of each."""
     if n_paths is None:
         raise ValueError(
             "n_paths is needed where the first states are drawn: simulate(None, times, n_paths=...)"
         )
     n = check_count(n_paths, "n_paths")
     g = stream(seed, "first states")
-    states = torch.multinomial(distribution, n, replacement=True, generator=g)
-    return states.numpy()
+    if distribution.ndim == 1 or len(distribution) == 1:
+        states = torch.multinomial(distribution.view(-1), n, replacement=True, generator=g)
+        return states.numpy()
+    if len(distribution) != n:
+        raise ValueError(
+            f"covariates has {len(distribution)} rows; give one value of each covariate, or a row "
+            f"for each of the {n} paths"
+        )
+    return torch.multinomial(distribution, 1, generator=g).squeeze(1).numpy()
 
 
 def last_states(past: Paths, probability: Tensor, n_draws: int, seed: int) -> Tensor:

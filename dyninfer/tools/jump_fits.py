@@ -19,6 +19,8 @@ from dyninfer.learning.settings import brief, check_word, to_plain
 _SLACK = 1e-3
 # Of a design, whose entries are about 1: what rounding leaves of a combination that is exact.
 _ROUNDING = 1e-8
+# Settings in which a model may be a special case of another.
+_NESTED = ("jumps", "covariates", "initial_covariates")
 
 
 def information_criteria(
@@ -92,8 +94,8 @@ def likelihood_ratio(small: Any, large: Any) -> pd.DataFrame:
     Parameters
     ----------
     small, large : MarkovJumpInference
-        Fitted to the same data with ``prior_width=None``; their ``jumps`` or their ``covariates``
-        differ, and nothing else.
+        Fitted to the same data with ``prior_width=None``; their ``jumps``, their ``covariates`` or
+        their ``initial_covariates`` differ, and nothing else.
 
     Returns
     -------
@@ -164,6 +166,8 @@ def _kind(model: Any) -> str:
     if isinstance(observation, Labels | Confusion):
         return "labels that may be wrong"
     # Exact labels are likely given the first of each path, and entries and numbers have densities.
+    if observation.conditional and model.initial_covariates is not None:
+        return f"{observation} and of first states"
     return str(observation)
 
 
@@ -175,17 +179,34 @@ def _check_settings(small: Any, large: Any) -> None:
         if to_plain(value) != to_plain(others[name]):
             differing.append(name)
     for name in differing:
-        if name not in ("jumps", "covariates"):
+        if name not in _NESTED:
             raise ValueError(
                 f"small and large differ in {name}; the test is of models that differ in jumps or "
                 "in covariates alone: compare others by information_criteria"
             )
-    if len(differing) == 2:
+    if len(differing) > 1:
         raise ValueError(
-            "small and large differ in jumps and in covariates; test one after the other"
+            f"small and large differ in {' and in '.join(differing)}; test one after the other"
         )
     if differing == ["covariates"]:
         _check_effects(small, large)
+    if differing == ["initial_covariates"]:
+        _check_initial_effects(small, large)
+
+
+def _check_initial_effects(small: Any, large: Any) -> None:
+    """Raise a ValueError unless what first states of ``small`` depend on is a part of ``large``."""
+    own: set[str] = set()
+    other: set[str] = set()
+    if small.initial_effects_ is not None:
+        own.update(small.initial_effects_.design.columns)
+    if large.initial_effects_ is not None:
+        other.update(large.initial_effects_.design.columns)
+    if not own <= other:
+        alone = sorted(own - other)
+        raise ValueError(
+            f"small is no special case of large: in it alone first states depend on {alone[0]!r}"
+        )
 
 
 def _check_effects(small: Any, large: Any) -> None:

@@ -39,8 +39,8 @@ def expect_labels(p, initial, chance, labels, number, offsets):
     ----------
     p : array ``(G, S, S)``
         Transition probabilities.
-    initial : array ``(S,)``
-        Distribution of the first state.
+    initial : array ``(1, S)`` or ``(n, S)``
+        Distribution of the first state, of all paths or of each.
     chance : array ``(O, S)``
         Probability of every label in every state.
     labels : array ``(N,)`` int64
@@ -55,15 +55,15 @@ def expect_labels(p, initial, chance, labels, number, offsets):
     log_likelihood : float
     slope_p : array ``(G, S, S)``
         Slope in the transition probabilities.
-    first : array ``(S,)``
-        Expected number of paths that begin in each state.
+    first : array of the shape of ``initial``
+        Expected number of paths that begin in each state, of all paths or of each.
     counts : array ``(O, S)``
         Expected number of times that a state has a label.
     """
-    n_states = len(initial)
+    n_rows, n_states = initial.shape
     longest = _longest(offsets)
     slope_p = np.zeros_like(p)
-    first = np.zeros(n_states)
+    first = np.zeros_like(initial)
     counts = np.zeros_like(chance)
     alpha = np.empty((longest, n_states))
     e = np.empty((longest, n_states))
@@ -72,6 +72,7 @@ def expect_labels(p, initial, chance, labels, number, offsets):
     for path in range(len(offsets) - 1):
         begin = offsets[path]
         end = offsets[path + 1]
+        row = min(path, n_rows - 1)
         of_path = labels[begin:end]
         matrices = number[begin:end]
         n_times = end - begin
@@ -83,13 +84,13 @@ def expect_labels(p, initial, chance, labels, number, offsets):
         log_likelihood += _both_ways(
             p,
             e_path,
-            initial,
+            initial[row],
             matrices,
             alpha,
             scale,
             slope_p,
         )
-        first += alpha[0]
+        first[row] += alpha[0]
         for k in range(n_times):
             label = of_path[k]
             for j in range(n_states):
@@ -114,16 +115,16 @@ def expect_numbers(p, initial, normal, x, number, offsets):
     -------
     log_likelihood : float
     slope_p : array ``(G, S, S)``
-    first : array ``(S,)``
+    first : array of the shape of ``initial``
         See :func:`expect_labels`.
     moments : array ``(3, S, d)``
         Expected number of observations of a feature in a state; of those the sums of deviations
         from the mean, and of their squares, in standard deviations.
     """
-    n_states = len(initial)
+    n_rows, n_states = initial.shape
     longest = _longest(offsets)
     slope_p = np.zeros_like(p)
-    first = np.zeros(n_states)
+    first = np.zeros_like(initial)
     moments = np.zeros_like(normal)
     alpha = np.empty((longest, n_states))
     e = np.empty((longest, n_states))
@@ -132,6 +133,7 @@ def expect_numbers(p, initial, normal, x, number, offsets):
     for path in range(len(offsets) - 1):
         begin = offsets[path]
         end = offsets[path + 1]
+        row = min(path, n_rows - 1)
         of_path = x[begin:end]
         matrices = number[begin:end]
         e_path = e[: end - begin]
@@ -139,13 +141,13 @@ def expect_numbers(p, initial, normal, x, number, offsets):
         log_likelihood += _both_ways(
             p,
             e_path,
-            initial,
+            initial[row],
             matrices,
             alpha,
             scale,
             slope_p,
         )
-        first += alpha[0]
+        first[row] += alpha[0]
         _add_moments(of_path, normal, alpha, moments)
     return log_likelihood, slope_p, first, moments
 

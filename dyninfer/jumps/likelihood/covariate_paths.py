@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from dyninfer.data.paths.checks import MISSING
 from dyninfer.data.paths.covariates import cut_rows
 from dyninfer.data.times import Clock
 from dyninfer.jumps.likelihood.design import Design
+from dyninfer.jumps.likelihood.forward_backward import Chain
 from dyninfer.jumps.likelihood.hidden import Exponential, HiddenPaths
 from dyninfer.jumps.likelihood.observation import Emission
 from dyninfer.jumps.process.chain import off_diagonal
@@ -39,12 +40,15 @@ class CovariatePaths(HiddenPaths):
     place : Tensor, ``(n, L')`` int64
         Where the observations of the paths are among the times, which the breaks of periods are
         put between.
+    log_first : Tensor, ``(n, S)``, optional
+        Log-probabilities of the first state of each path, where paths differ in them.
     """
 
     x: ndarray
     n_intervals: ndarray
     row: Tensor
     place: Tensor
+    log_first: Tensor | None = None
 
     @classmethod
     def with_design(
@@ -99,6 +103,10 @@ class CovariatePaths(HiddenPaths):
             place=torch.from_numpy(rows.place(paths.lengths)),
         )
 
+    def starting(self, first: Tensor) -> CovariatePaths:
+        """The paths with distributions ``(n, S)`` of their first states, each with its own."""
+        return replace(self, log_first=first.log())
+
     def smooth(self, generator: Tensor, emission: Emission, initial: Tensor) -> Tensor:
         """Probability of every state at every observation given the whole path ``(n, L', S)``."""
         every = super().smooth(generator, emission, initial)
@@ -112,6 +120,17 @@ class CovariatePaths(HiddenPaths):
         """Most probable sequence of states at the observations; see :class:`HiddenPaths`."""
         states, value = super().viterbi(generator, emission, initial)
         return states.gather(1, self.place), value
+
+    def _chain(
+        self, generator: Tensor, emission: Emission, initial: Tensor, exponential: Exponential
+    ) -> Chain:
+        chain = super()._chain(generator, emission, initial, exponential)
+        if self.log_first is None:
+            return chain
+        # What a path begins with counts as what is observed first.
+        begin, *later = chain.log_e.unbind(2)
+        log_e = torch.stack([begin + self.log_first, *later], dim=2)
+        return chain._replace(log_e=log_e)
 
     def _transitions(self, generator: Tensor, exponential: Exponential) -> Tensor:
         """Probabilities of all waiting times ``(G, S, S)``, then densities of entries.

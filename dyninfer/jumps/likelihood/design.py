@@ -67,12 +67,15 @@ class Design:
         acts: list[ndarray] = []
         for part in effects.parts:
             mask = _jumps_of(part, scheme, names)
-            for name in part.matrix(_example(levels), np.zeros(1), levels).columns:
+            for name in part.matrix(reference_row(levels), np.zeros(1), levels).columns:
                 each = [mask] if part.shared else list(_one_by_one(mask))
                 column += [len(columns)] * len(each)
                 columns.append(str(name))
                 acts += each
-        design = cls(effects, levels, scheme, tuple(columns), np.array(column), np.array(acts))
+        # Of their own kinds and shapes also where there are no effects.
+        number = np.array(column, dtype=np.int64)
+        mask = np.array(acts, dtype=bool).reshape(-1, scheme.n_edges)
+        design = cls(effects, levels, scheme, tuple(columns), number, mask)
         design._refuse_repeats(names)
         return design
 
@@ -96,7 +99,7 @@ class Design:
 
     def reference(self) -> pd.DataFrame:
         """One row of covariates: numbers 0, and categories the first of their levels."""
-        return _example(self.levels)
+        return reference_row(self.levels)
 
     def generators(self, theta: Tensor, x: ndarray) -> Tensor:
         """Generators ``(..., row, S, S)`` of parameters ``(..., E + k)`` and ``x`` ``(row, m)``."""
@@ -109,22 +112,16 @@ class Design:
 
     def check_identified(self, x: ndarray) -> None:
         """Raise a ValueError where effects cannot be told apart, by numbers ``(row, m)``."""
-        centred = x - x.mean(0)
-        scale = np.abs(centred).max(0)
-        largest = np.abs(x).max(0)
-        is_constant = scale <= _DEPENDENT * largest
-        if is_constant.any():
-            name = self.columns[int(is_constant.argmax())]
+        place = constant_column(x)
+        if place is not None:
+            name = self.columns[place]
             raise ValueError(
                 f"covariate {name!r} is the same in all intervals, so that its effect cannot be "
                 "told from the rate; leave it out"
             )
         for acts in self.acts.T:
             columns = self.column[acts]
-            part = centred[:, columns] / scale[columns]
-            values = np.linalg.svd(part, compute_uv=False)
-            n_apart = np.count_nonzero(values > _DEPENDENT * values.max(initial=0.0))
-            if n_apart < len(columns):
+            if are_dependent(x[:, columns]):
                 every = listed([self.columns[place] for place in columns])
                 raise ValueError(
                     f"the covariates {every} follow from one another in these data, so that their "
@@ -166,8 +163,24 @@ def _one_by_one(mask: ndarray) -> ndarray:
     return np.eye(len(mask), dtype=bool)[mask]
 
 
-def _example(levels: Levels) -> pd.DataFrame:
-    """One row of covariates."""
+def constant_column(x: ndarray) -> int | None:
+    """Number of the first column of ``x`` ``(row, m)`` that is constant, or None."""
+    largest = np.abs(x).max(0, initial=0.0)
+    is_constant = np.ptp(x, axis=0) <= _DEPENDENT * largest
+    return int(is_constant.argmax()) if is_constant.any() else None
+
+
+def are_dependent(x: ndarray) -> bool:
+    """Whether columns of ``x`` ``(row, m)``, none of them constant, follow from one another."""
+    centred = x - x.mean(0)
+    scale = np.abs(centred).max(0)
+    values = np.linalg.svd(centred / scale, compute_uv=False)
+    n_apart = np.count_nonzero(values > _DEPENDENT * values.max(initial=0.0))
+    return n_apart < x.shape[1]
+
+
+def reference_row(levels: Levels) -> pd.DataFrame:
+    """One row of covariates: numbers 0, and categories the first of their levels."""
     columns = {}
     for name, of_column in levels.items():
         columns[name] = [0.0]

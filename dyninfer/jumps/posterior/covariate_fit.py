@@ -43,7 +43,7 @@ def fit_covariates(
     best = fits.member(int(fits.log_likelihood.argmax()))
     fit = _in_user_units(best, objective)
     of_emission, logits = best.theta.tensor_split(objective.ends)[1:]
-    weights = objective.first.weights(logits.numpy())
+    weights = objective.first.reference(logits.numpy())
     initial = torch.from_numpy(weights)
     return JumpResult(
         generator=fit.generator,

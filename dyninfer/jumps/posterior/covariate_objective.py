@@ -16,7 +16,7 @@ from dyninfer.jumps.likelihood.flat_observations import FlatObservations
 from dyninfer.jumps.likelihood.observation import Emission
 from dyninfer.jumps.likelihood.spectra import Transitions
 from dyninfer.jumps.posterior.covariate_rates import CovariateRates, RowJumps
-from dyninfer.jumps.posterior.first_states import FirstStates
+from dyninfer.jumps.posterior.first_states import CovariateFirstStates, FirstStates
 from dyninfer.jumps.posterior.hidden_emissions import Expectation, coordinates_of
 from dyninfer.jumps.posterior.starts import LogRatePrior
 
@@ -37,6 +37,8 @@ class CovariateProblem:
         Weights of the first state; by default its distribution is fitted too.
     prior : LogRatePrior, optional
         Of log-rates and effects.
+    first_x : array ``(n, m)``, optional
+        Numbers that first states depend on, of every path; by default they depend on none.
     """
 
     data: CovariatePaths
@@ -44,6 +46,7 @@ class CovariateProblem:
     emission: Emission
     initial: Tensor | None
     prior: LogRatePrior | None
+    first_x: ndarray | None = None
 
 
 class CovariateMoment(NamedTuple):
@@ -69,16 +72,15 @@ class CovariateObjective:
         self.row = data.row.numpy()
         self.emission = coordinates_of(problem.emission, is_fitted=True)
         self.rates = CovariateRates(problem.design, data.x, data.n_intervals, problem.prior)
-        n_paths = len(data.observed)
-        self.first = FirstStates(problem.initial, problem.design.scheme.n_states, n_paths)
+        self.first = _first_states(problem)
         of_emission = self.rates.size + self.emission.size
         self.ends = self.rates.size, of_emission
 
     @property
     def to_user(self) -> ndarray:
         """Matrix from coordinates to rates at covariates 0 and effects per unit."""
-        n_others = self.emission.size + self.first.size
-        return block_diag(self.rates.to_user, np.eye(n_others))
+        of_emission = np.eye(self.emission.size)
+        return block_diag(self.rates.to_user, of_emission, self.first.to_user)
 
     def at(self, theta: ndarray) -> CovariateMoment:
         """Log-posterior, slope and expectations at coordinates ``(p,)``."""
@@ -98,6 +100,7 @@ class CovariateObjective:
             self.first.slope(logits, expectation.first),
         ]
         log_prior = self.rates.log_prior(of_rates) + self.emission.log_prior(of_emission)
+        log_prior += self.first.log_prior(logits)
         return CovariateMoment(
             theta=theta,
             value=expectation.log_likelihood + log_prior,
@@ -109,12 +112,12 @@ class CovariateObjective:
 
     def maximised(self, moment: CovariateMoment) -> ndarray:
         """Coordinates ``(p,)`` after one step of EM, which loses nothing."""
-        of_rates, of_emission, _ = self._parts(moment.theta)
+        of_rates, of_emission, logits = self._parts(moment.theta)
         expectation = moment.expectation
         parts = [
             self.rates.maximised(of_rates, moment.jumps),
             self.emission.maximised(of_emission, expectation.observations),
-            self.first.maximised(expectation.first),
+            self.first.maximised(logits, expectation.first),
         ]
         return np.concatenate(parts)
 
@@ -148,6 +151,15 @@ class CovariateObjective:
         direct = _off_diagonal(transitions.p.mT @ of_density)
         np.add.at(slope, self.row, direct)
         return slope
+
+
+def _first_states(problem: CovariateProblem) -> FirstStates:
+    """First states of all paths alike, or of each by its covariates."""
+    n_states = problem.design.scheme.n_states
+    if problem.first_x is None:
+        return FirstStates(problem.initial, n_states, len(problem.data.observed))
+    width = None if problem.prior is None else problem.prior.width
+    return CovariateFirstStates(problem.first_x, n_states, width)
 
 
 def _off_diagonal(matrices: ndarray) -> ndarray:

@@ -52,27 +52,9 @@ class CovariateEffects:
             unit more, its ``low`` and ``high`` end, ``p_value`` of Wald's test that it is 1, and
             ``flat`` where the data say nothing about it.
         """
-        check_level(level)
-        log_ratio, covariance = self._estimate()
-        standard_error = np.sqrt(covariance.diagonal())
-        half_width = ndtri(0.5 + level / 2) * standard_error
-        z = np.abs(log_ratio) / standard_error
-        with np.errstate(over="ignore"):
-            high = np.exp(log_ratio + half_width)
-        is_flat = self.fit.flat_parameters()[self._place].numpy()
-        return pd.DataFrame(
-            {
-                "covariate": self.design.labels,
-                "jumps": self._jumps(),
-                "log_ratio": log_ratio,
-                "standard_error": standard_error,
-                "hazard_ratio": np.exp(log_ratio),
-                "low": np.exp(log_ratio - half_width),
-                "high": high,
-                "p_value": 2 * ndtr(-z),
-                "flat": is_flat,
-            }
-        )
+        words = {"covariate": self.design.labels, "jumps": self._jumps()}
+        columns = ratio_columns(self.fit, self._place, "hazard_ratio", level)
+        return pd.DataFrame(words | columns)
 
     def wald_tests(self) -> pd.DataFrame:
         """Wald's test of every covariate: that none of its effects, on any jump, is there.
@@ -170,3 +152,24 @@ class CovariateEffects:
         edges = self.design.scheme.edges.tolist()
         words = [f"{self.names[source]}>{self.names[target]}" for source, target in edges]
         return [", ".join(compress(words, acts)) for acts in self.design.acts]
+
+
+def ratio_columns(fit: JumpFit, place: slice, name: str, level: float) -> dict[str, ndarray]:
+    """Columns of a table of ratios ``name``, whose logarithms are some parameters of a fit."""
+    check_level(level)
+    log_ratio = fit.theta[place].numpy()
+    variance = fit.covariance[place, place].diagonal().numpy()
+    standard_error = np.sqrt(variance)
+    half_width = ndtri(0.5 + level / 2) * standard_error
+    z = np.abs(log_ratio) / standard_error
+    with np.errstate(over="ignore"):
+        high = np.exp(log_ratio + half_width)
+    return {
+        "log_ratio": log_ratio,
+        "standard_error": standard_error,
+        name: np.exp(log_ratio),
+        "low": np.exp(log_ratio - half_width),
+        "high": high,
+        "p_value": 2 * ndtr(-z),
+        "flat": fit.flat_parameters()[place].numpy(),
+    }

@@ -38,7 +38,7 @@ class Expectation(NamedTuple):
 
     log_likelihood: float
     slope_p: ndarray  # (G, S, S): slope in the transition probabilities
-    first: ndarray  # (S,): paths that begin in each state
+    first: ndarray  # (1, S) or (n, S): paths that begin in each state, of all or of each
     observations: ndarray  # label counts (S, S), or moments (3, S, d)
 
 

@@ -99,12 +99,12 @@ class HiddenObjective:
 
     def maximised(self, moment: Moment) -> ndarray:
         """Parameters ``(p + r,)`` after one step of EM, which loses nothing."""
-        of_rates, of_emission, _ = self._parts(moment.theta)
+        of_rates, of_emission, logits = self._parts(moment.theta)
         observations = moment.expectation.observations
         parts = [
             self.rates.maximised(of_rates, moment.jumps),
             self.emission.maximised(of_emission, observations),
-            self.first.maximised(moment.expectation.first),
+            self.first.maximised(logits, moment.expectation.first),
         ]
         return np.concatenate(parts)
 
