@@ -11,13 +11,13 @@ from numpy import ndarray
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
-from dyninfer.data.paths.covariates import as_table
 from dyninfer.data.paths.observed import observed_at, past_of
 from dyninfer.data.reading import is_anndata
 from dyninfer.data.time_reading import requested_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.data.words import listed
 from dyninfer.estimators.cautions import warn_beyond
+from dyninfer.jumps.schedule import Schedule
 from dyninfer.jumps.starting import as_state_numbers
 from dyninfer.simulation import simulate
 from dyninfer.simulation.start import starting_rows
@@ -42,8 +42,8 @@ def refuse_covariates(model: JumpEstimator, start: Any, covariates: Any) -> None
         )
 
 
-def first_distribution(model: JumpEstimator, covariates: Any) -> Tensor:
-    """Distribution of first states ``(row, S)`` at given covariates."""
+def first_distribution(model: JumpEstimator, covariates: Any, time: float) -> Tensor:
+    """Distribution of first states ``(row, S)`` at the covariates of a time."""
     effects = model.initial_effects_
     assert effects is not None
     if covariates is None:
@@ -52,7 +52,9 @@ def first_distribution(model: JumpEstimator, covariates: Any) -> Tensor:
             f"the first states of this model depend on {columns}; give simulate a value of each, "
             "covariates={...}, or a table with a row for every path"
         )
-    return effects.of_rows(effects.design.matrix(as_table(covariates)))
+    schedule = Schedule.of(covariates)
+    schedule.check_begun(time)
+    return effects.of_rows(effects.design.matrix(schedule.at(time)))
 
 
 def run_with_covariates(
@@ -72,18 +74,22 @@ def run_with_covariates(
     times = requested_times(times)
     first_time = float(times[0])
     states, names = model._starting(start, first_time, seed)
-    table = _table(model, start, first_time, covariates)
+    schedule = _schedule(model, start, first_time, covariates)
+    schedule.check_begun(first_time)
     numbers = as_state_numbers(model.process_, states)
     n_starts = len(numbers)
-    if len(table) not in (1, n_starts):
-        raise ValueError(
-            f"covariates has {len(table)} rows; give one value of each covariate, or a row for "
-            f"each of the {n_starts} starting states"
-        )
     rows = starting_rows(n_starts, n_paths, seed)
-    own = table.iloc[rows.numpy() % len(table)]
+
+    def of_paths(table: pd.DataFrame) -> pd.DataFrame:
+        if len(table) not in (1, n_starts):
+            raise ValueError(
+                f"covariates has {len(table)} rows; give one value of each covariate, or a row for "
+                f"each of the {n_starts} starting states"
+            )
+        return table.iloc[rows.numpy() % len(table)].reset_index(drop=True)
+
     assert model.effects_ is not None
-    process = model.effects_.process(own)
+    process = model.effects_.process(schedule.mapped(of_paths))
     warn_beyond(model._covered_times(), times, "simulating")
     # A process for every path, each of which runs one path.
     run = simulate(process, numbers[rows].unsqueeze(1), times, seed=seed, **options)
@@ -93,10 +99,10 @@ def run_with_covariates(
     return replace(run, origin=origin, features=model.decoded_features())
 
 
-def _table(model: JumpEstimator, start: Any, time: float, covariates: Any) -> pd.DataFrame:
-    """Covariates of every starting state, or one row for all."""
+def _schedule(model: JumpEstimator, start: Any, time: float, covariates: Any) -> Schedule:
+    """Covariates of every starting state, or one row for all, perhaps with times."""
     if covariates is not None:
-        return as_table(covariates)
+        return Schedule.of(covariates)
     if not isinstance(start, Paths) and not is_anndata(start):
         columns = listed(model.rate_columns)
         raise ValueError(
@@ -106,4 +112,4 @@ def _table(model: JumpEstimator, start: Any, time: float, covariates: Any) -> pd
     paths = model._as_paths(start)
     paths = paths[observed_at(paths, time)]
     past = past_of(paths, time)
-    return model.continuation(past, 1)["covariates"]
+    return Schedule.of(model.continuation(past, 1)["covariates"])

@@ -253,8 +253,9 @@ class MarkovJumpInference(JumpEstimator):
             Number of paths, drawn from the starting states; by default one of each.
         covariates : mapping or DataFrame, optional
             A value of every covariate of the model, or a row for every starting state, which stay
-            as they are; by default, of an AnnData or of paths, those at ``times[0]``. Where first
-            states depend on some and are drawn, a row for every path.
+            as they are; or such values by the times from which on they hold, ``{0: {"dose": 1}, 5:
+            {"dose": 0}}``. By default, of an AnnData or of paths, those at ``times[0]``. Where
+            first states depend on some and are drawn, a row for every path.
         seed, **options
             See :func:`dyninfer.simulate`.
 
@@ -270,7 +271,7 @@ class MarkovJumpInference(JumpEstimator):
             first_time = float(requested_times(times)[0])
             distribution = self._distribution_at(first_time)
             if self.initial_effects_ is not None:
-                distribution = first_distribution(self, covariates)
+                distribution = first_distribution(self, covariates, first_time)
             start = drawn_states(distribution, n_paths, seed)
             # The states are as many as the paths already: one path of each.
             n_paths = None

@@ -298,3 +298,58 @@ def test_methods_with_and_without_covariates_are_compared_on_the_same_columns_of
     table = di.tl.compare(adata, methods, **keys, baselines=(), n_folds=3, progress=False)
     means = table.groupby("method")["log_likelihood"].mean()
     assert means["dose"] > means["plain"]
+
+
+@pytest.mark.filterwarnings("ignore:simulating from")
+def test_covariates_that_change_along_a_path_are_run_exactly():
+    """Probabilities are products of exponentials, cut where the dose, the sex or the period changes."""
+    names = ["well", "ill", "dead"]
+    jumps = di.Only(["well>ill", "ill>well", "ill>dead"])
+    base = cohort(n=60, length=5)
+    three = di.Paths(
+        times=base.times,
+        states=[np.where(np.arange(5) == 4, 2 * x, x) for x in base.states],
+        state_names=names,
+        covariates=base.covariates,
+    )
+    model = fitted(three, di.Covariates("~ dose + sex") + di.Periods([2.0]), jumps, prior_width=2.5)
+    n = 3000
+    sexes = pd.DataFrame({"dose": 0.5, "sex": ["m"] * n + ["f"] * n})
+    plan = {0.0: {"dose": 0.0, "sex": "f"}, 0.7: sexes, 2.4: {"dose": 2.0, "sex": "m"}}
+    begins = [0.0, 0.7, 2.0, 2.4, 3.0]
+    for half, sex in enumerate(["m", "f"]):
+        values = [plan[0.0], {"dose": 0.5, "sex": sex}, {"dose": 0.5, "sex": sex}, plan[2.4]]
+        p = np.eye(3)
+        at = {}
+        for k, own in enumerate(values):
+            p = p @ expm(model.generator_at(own, begins[k]) * (begins[k + 1] - begins[k]))
+            at[begins[k + 1]] = p[0]
+        for solver in ("skeleton", "gillespie"):
+            run = model.simulate(
+                [0] * 2 * n, [0.0, 2.0, 3.0], covariates=plan, seed=1, solver=solver
+            )
+            own = run.states[half * n : (half + 1) * n].numpy()
+            for column, time in ((1, 2.0), (2, 3.0)):
+                shares = np.bincount(own[:, column], minlength=3) / n
+                np.testing.assert_allclose(shares, at[time], atol=4 * np.sqrt(0.25 / n))
+        process = model.effects_.process({**plan, 0.7: values[1]})
+        assert process.breaks.tolist() == [0.7, 2.0, 2.4]
+        np.testing.assert_allclose(process.transition(3.0)[0], at[3.0], atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:simulating from")
+def test_a_plan_of_one_time_is_no_plan_and_one_that_begins_late_is_refused():
+    model = fitted(cohort(n=40), di.Covariates("~ dose"))
+    start = [0] * 20
+    plain = model.simulate(start, [0, 1, 2], covariates={"dose": 1.0}, seed=3)
+    planned = model.simulate(start, [0, 1, 2], covariates={0: {"dose": 1.0}}, seed=3)
+    assert torch.equal(plain.states, planned.states)
+    with pytest.raises(ValueError, match="from time 1 on, and the run begins at 0"):
+        model.simulate(start, [0, 1, 2], covariates={1: {"dose": 1.0}})
+    with pytest.raises(ValueError, match="finite times"):
+        model.simulate(start, [0, 1, 2], covariates={np.nan: {"dose": 1.0}})
+    table = pd.DataFrame({"dose": [0.0, 1.0, 2.0]})
+    with pytest.raises(ValueError, match="has 3 rows"):
+        model.simulate(start, [0, 1], covariates={0: {"dose": 1.0}, 0.5: table})
+    with pytest.raises(ValueError, match="lack 'dose'"):
+        model.simulate(start, [0, 1], covariates={0: {"dose": 1.0}, 0.5: {"sex": "m"}})

@@ -19,6 +19,7 @@ from dyninfer.jumps.likelihood.design import Design
 from dyninfer.jumps.posterior.distributions import draw_normal
 from dyninfer.jumps.posterior.fitting import JumpFit
 from dyninfer.jumps.process import MarkovJump
+from dyninfer.jumps.schedule import Schedule
 from dyninfer.learning.random import stream
 from dyninfer.learning.settings import check_count, check_level
 
@@ -77,13 +78,14 @@ class CovariateEffects:
         return pd.DataFrame(rows, columns=["covariate", "statistic", "degrees", "p_value"])
 
     def process(self, covariates: Any = None) -> MarkovJump:
-        """Process at given covariates, which stay as they are; a batch, of several rows.
+        """Process at given covariates; a batch, of several rows.
 
         Parameters
         ----------
         covariates : mapping or DataFrame, optional
-            A value for each, or a table with a row for each process; by default all are 0, and
-            categories the first of their levels.
+            A value for each, or a table with a row for each process, which stay as they are; or
+            such values by the times from which on they hold, ``{0: {"dose": 1}, 5: {"dose": 0}}``.
+            By default all are 0, and categories the first of their levels.
         """
         return self._process(self.fit.theta, covariates)
 
@@ -115,14 +117,21 @@ class CovariateEffects:
 
     def _process(self, theta: Tensor, covariates: Any) -> MarkovJump:
         """Processes of parameters ``(..., p)`` at given covariates."""
-        breaks = self.design.effects.break_times
-        if not breaks:
-            generators = self._generators(theta, covariates)
-            return MarkovJump(generators, state_names=self.names)
+        every_time: tuple[float, ...] = (-np.inf,)
+        schedule = Schedule(every_time, (self.design.reference(),), is_batch=False)
+        if covariates is not None:
+            schedule = Schedule.of(covariates)
+        breaks = sorted({*schedule.changes, *self.design.effects.break_times})
         # A period begins where the one before it ends.
         moments = [-np.inf, *breaks]
-        of_periods = [self._generators(theta, covariates, moment) for moment in moments]
-        generators = torch.stack(of_periods, dim=-3)
+        of_periods = [self._generators(theta, schedule.at(moment), moment) for moment in moments]
+        each = torch.broadcast_tensors(*of_periods)
+        generators = torch.stack(each, dim=-3)
+        if not schedule.is_batch:
+            # One row, of a process that is no batch.
+            generators = generators.squeeze(-4)
+        if not breaks:
+            return MarkovJump(generators.squeeze(-3), state_names=self.names)
         return MarkovJump(generators, state_names=self.names, breaks=breaks)
 
     def _generators(self, theta: Tensor, covariates: Any, time: float = -np.inf) -> Tensor:
