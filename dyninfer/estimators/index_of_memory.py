@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,13 +18,14 @@ from dyninfer.learning.settings import check_level
 class IndexOfMemory:
     """The index of a model that has ``noise`` and a fitted equation."""
 
-    noise: FractionalNoise
-    model_: Any
-    _check_fitted: Any
+    if TYPE_CHECKING:
+        # Of the estimator, which documents them.
+        noise: FractionalNoise
+        model_: Any
+        _check_fitted: Any
 
-    @property
-    def _fitted(self) -> FittedEquation:
-        raise NotImplementedError
+        @property
+        def _fitted(self) -> FittedEquation: ...
 
     @property
     def hurst_(self) -> float | ndarray | pd.Series:
