@@ -80,7 +80,7 @@ def shares_times(series: Series) -> bool:
 
 
 def euler_transition(prior: LinearPrior, lengths: Tensor) -> Tensor:
-    """``Φ`` ``(u, d, S, S)`` over lengths ``(u, 1)``: the memory exact, the drift by Euler's rule."""
+    """``Φ`` ``(u, d, S, S)`` over lengths ``(u, 1)``: exact memory, drift by Euler's rule."""
     # The zero node is the Brownian motion itself: it is in the kick and remembers nothing.
     rates = prior.noise.memory_rates
     exponent = -lengths * rates
