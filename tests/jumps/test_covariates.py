@@ -353,3 +353,18 @@ def test_a_plan_of_one_time_is_no_plan_and_one_that_begins_late_is_refused():
         model.simulate(start, [0, 1], covariates={0: {"dose": 1.0}, 0.5: table})
     with pytest.raises(ValueError, match="lack 'dose'"):
         model.simulate(start, [0, 1], covariates={0: {"dose": 1.0}, 0.5: {"sex": "m"}})
+
+
+def test_rates_of_periods_alone_and_draws_at_a_plan_have_their_shapes():
+    paths = cohort(n=40)
+    plain = di.Paths(times=paths.times, states=paths.states, state_names=paths.state_names)
+    model = fitted(plain, di.Periods([3.0]))
+    assert model.process_.breaks.tolist() == [3.0]
+    late = model.effects_.generators(time=4.0).numpy()
+    np.testing.assert_allclose(model.effects_.process().at(4.0).generator, late)
+    assert model.effects_.draw(5).generator.shape == (5, 2, 2, 2)
+    dosed = fitted(paths, di.Covariates("~ dose"))
+    plan = {0: {"dose": 0.0}, 2: pd.DataFrame({"dose": [0.0, 1.0, 2.0]})}
+    draws = dosed.effects_.draw(5, plan)
+    assert draws.generator.shape == (5, 3, 2, 2, 2)
+    assert draws.breaks.tolist() == [2.0]
