@@ -87,6 +87,7 @@ class IndexOfMemory:
         check_level(level)
         hurst = self.hurst_
         values = np.atleast_1d(hurst)
+        # A report shows a dash where there is no number.
         ends = np.full((len(values), 2), np.nan)
         if self._fitted.reason_against_interval is None:
             ends = np.atleast_2d(self.hurst_interval(level))

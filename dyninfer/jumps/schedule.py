@@ -49,6 +49,7 @@ class Schedule:
                 raise ValueError(
                     f"covariates change at finite times, found {brief(list(covariates))}"
                 )
+        # A mapping keeps the order in which it was written, which need not be that of time.
         times = tuple(sorted(by_time))
         tables = [as_table(by_time[time]).reset_index(drop=True) for time in times]
         is_batch = any(isinstance(values, pd.DataFrame) for values in by_time.values())

@@ -138,6 +138,7 @@ class ChangingPrior(LinearPrior):
     def has_one_factor(self, series: Series) -> bool:
         """Whether one covariance of the observations, in closed form, serves all paths."""
         has_one_row = len(series.gap) == 1
+        # A drift that leads back would make integrals of the weights, which have no closed form.
         is_closed = self.drift_kind != "linear" and not self.latent
         return is_closed and has_one_row and shares_times(series)
 
@@ -155,6 +156,7 @@ class ChangingPrior(LinearPrior):
         factor = noise_factors(self.noise.nodes, series.gaps)
         exponent = -moves.length.unsqueeze(1) * self.rate
         stay = exponent.exp()
+        # As if all of the noise came in the middle of the step.
         to_end = (0.5 * exponent).exp()
         transition, root = self._rows(moves, factor, stay, to_end)
         noise = root @ root.mT
@@ -231,10 +233,12 @@ class ChangingPrior(LinearPrior):
         before, after = weights.chunk(2)
         decay = torch.exp(-moves.length.unsqueeze(1) * nodes)
         # ΔN = Σ_k w_k(t + h) (Y_k(t + h) − Y_k(0)) − Σ_k w_k(t) (Y_k(t) − Y_k(0)).
+        # What the memory keeps counts with the weights of the end, and what it was with the old.
         pulls = [after * decay - before]
         decays = [decay]
         kicks = [factor[moves.gap]]
         if self._has_origin:
+            # The memory at the start stays as it is, and is weighed anew by every step.
             turn = (before - after)[:, first:]
             pulls.append(turn)
             decays.append(torch.ones_like(turn))

@@ -35,6 +35,7 @@ def curve_interval(prior: Any, facts: dict[str, Any], times: Tensor, level: floa
     parameters = dict(prior.named_parameters())
     numbers = {}
     for name in facts["index_names"]:
+        # A copy, as those of a fitted model carry no gradients.
         own_name = name.removeprefix("index.")
         numbers[own_name] = parameters[name].detach().clone().requires_grad_(True)
     with torch.enable_grad():

@@ -55,12 +55,14 @@ class Moves(NamedTuple):
         n_paths, n_times = series.times.shape
         gap = series.gap.expand(n_paths, -1)
         begin = series.times[:, : n_times - 1]
+        # One row for all costs a filter as little as one path does.
         if shares_times(series):
             gap = gap[:1]
             begin = begin[:1]
         first = series.times.min()
         moments, moment = rounded_unique(begin - first)
         n_gaps = max(1, len(series.gaps))
+        # One number for each pair, so that pairs are told apart by one sort.
         pair = moment * n_gaps + gap
         distinct, number = pair.unique(return_inverse=True)
         of_move = distinct % n_gaps

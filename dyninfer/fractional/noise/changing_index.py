@@ -48,6 +48,7 @@ class PiecewiseIndex(nn.Module):
         knots = self.moments
         inside = t.to(knots).clamp(knots[0], knots[-1])
         number = torch.bucketize(inside, knots[1:-1])
+        # Of the last knot too there is an interval: that before it.
         start = knots[number]
         length = knots[number + 1] - start
         share = (inside - start) / length

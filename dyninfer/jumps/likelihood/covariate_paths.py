@@ -128,6 +128,7 @@ class CovariatePaths(HiddenPaths):
         if self.log_first is None:
             return chain
         # What a path begins with counts as what is observed first.
+        # Taken apart, as an assignment would change what others read.
         begin, *later = chain.log_e.unbind(2)
         log_e = torch.stack([begin + self.log_first, *later], dim=2)
         return chain._replace(log_e=log_e)

@@ -60,6 +60,7 @@ class FirstDesign:
         every = paths.covariates
         if every is None:
             return self.matrix(None)
+        # Covariates have a row for every observation, path after path.
         first = np.cumsum(paths.lengths) - paths.lengths
         return self.matrix(every.iloc[first].reset_index(drop=True))
 
@@ -93,5 +94,6 @@ class FirstDesign:
         return pd.DataFrame(rows, columns=["state", "covariate"])
 
     def _table(self, table: pd.DataFrame | None) -> pd.DataFrame:
+        # Covariates, unlike periods, do not ask when.
         no_times = np.zeros(0)
         return self.covariates.matrix(table, no_times, self.levels)

@@ -125,6 +125,7 @@ class CovariateFirstStates(FirstStates):
 
     def reference(self, theta: ndarray) -> ndarray:
         """Weights ``(S,)`` where all covariates are 0."""
+        # The first of the user's coordinates are the logits there.
         logits = (self.to_user @ theta)[: self.n_states - 1]
         return softmax(np.append(0.0, logits))
 
@@ -141,6 +142,7 @@ class CovariateFirstStates(FirstStates):
     def maximised(self, theta: ndarray, first: ndarray) -> ndarray:
         """Coordinates nearer to the largest expected log-likelihood, by Newton's method."""
         for _ in range(_NEWTON_STEPS):
+            # A little more than there is: of a state that no path begins in there is nothing.
             matrix = self.information(theta) + _LEAST_PATHS * np.eye(self.size)
             step = np.linalg.solve(matrix, self.slope(theta, first))
             theta = theta + np.clip(step, -_LONGEST, _LONGEST)
