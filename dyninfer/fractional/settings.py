@@ -25,10 +25,9 @@ class FractionalNoise(Settings):
     Parameters
     ----------
     hurst : float, "linear", list of times, or function of time, optional
-        None learns the Hurst index; a number fixes it. "linear" learns an index that goes in a
-        straight line from the first time of the data to the last; a list of times, one that is
-        linear between these knots and constant beyond them. A module ``(m,) -> (m,)`` of times in
-        the unit of the data is trained, another function is taken as it is.
+        None learns the Hurst index; a number fixes it. "linear" learns a straight line from the
+        first time of the data to the last, a list of times lines between these knots. A module
+        ``(m,) -> (m,)`` of times is trained, another function is taken as it is.
     per_dimension : bool
         An index for every coordinate, instead of one for all.
     kind : {"I", "II"}
