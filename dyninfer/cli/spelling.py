@@ -119,8 +119,12 @@ def _definition(node: ast.ClassDef) -> Definition:
     fit: set[str] = set()
     for statement in node.body:
         if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            if not ast.unparse(statement.annotation).startswith("ClassVar"):
-                fields.add(statement.target.id)
+            name = statement.target.id
+            # What ends in an underscore is learned, and no setting.
+            is_learned = name.endswith("_")
+            is_shared = ast.unparse(statement.annotation).startswith("ClassVar")
+            if not (is_learned or is_shared):
+                fields.add(name)
         elif isinstance(statement, ast.FunctionDef) and statement.name == "fit":
             fit = {argument.arg for argument in statement.args.kwonlyargs}
     bases = [base.id for base in node.bases if isinstance(base, ast.Name)]
