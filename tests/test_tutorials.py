@@ -37,3 +37,19 @@ def test_tutorial_runs(path, monkeypatch, tmp_path):
     assert calls
     assert plt.get_fignums(), "a tutorial shows at least one picture"
     plt.close("all")
+
+
+@pytest.mark.slow
+def test_what_is_said_of_full_fits_when_methods_are_chosen(monkeypatch, tmp_path):
+    import matplotlib
+    import matplotlib.pyplot as plt
+
+    matplotlib.use("Agg")
+    monkeypatch.chdir(tmp_path)
+    choice = runpy.run_path(str(TUTORIALS[0].with_name("03_which_method.py")))
+    explained = choice["explained"]
+    methods = list(choice["methods"])
+    assert (explained.loc[methods, ("energy", 24)] > 0.4).all()
+    assert (explained.xs(72, axis=1, level="time") < 0).all(axis=None)
+    assert not choice["advice"].is_worthwhile
+    plt.close("all")
