@@ -40,6 +40,24 @@ def test_tutorial_runs(path, monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
+def test_what_is_said_of_fates_and_genes_after_a_full_fit(monkeypatch, tmp_path):
+    import matplotlib
+    import matplotlib.pyplot as plt
+
+    matplotlib.use("Agg")
+    monkeypatch.chdir(tmp_path)
+    found = runpy.run_path(str(TUTORIALS[0].with_name("02_counts_to_fates.py")))
+    agreement = found["agreement"]
+    assert agreement["correlation"].is_monotonic_increasing
+    assert (agreement["correlation"] > 0.45).all()
+    assert (agreement["spread of truth"] > agreement["spread of fates"]).all()
+    assert (agreement["squared error"] < agreement["knowing nothing"]).all()
+    assert (agreement["of 50 neighbours"] < agreement["squared error"]).all()
+    assert set(found["early"].index[:7]) == found["known"]
+    plt.close("all")
+
+
+@pytest.mark.slow
 def test_what_is_said_of_full_fits_when_methods_are_chosen(monkeypatch, tmp_path):
     import matplotlib
     import matplotlib.pyplot as plt

@@ -72,7 +72,7 @@ fig, axes = plt.subplots(2, 2, figsize=(11, 6), layout="constrained")
 for row, metric in zip(axes, ("w1", "energy"), strict=True):
     for ax, time in zip(row, HELD_OUT, strict=True):
         di.pl.comparison(table[table["time"] == time], metric, ax=ax)
-        ax.set_title(f"{time} h", loc="left")
+        ax.set_title(f"{time} h", loc="right")
 
 # %% [markdown]
 # ## How much of the change is explained?

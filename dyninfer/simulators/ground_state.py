@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 from torch.func import jacfwd, vmap
 
+from dyninfer.data.arrays import as_tensor
 from dyninfer.diffusions import Diffusion
 from dyninfer.diffusions.diffusion import Time
+from dyninfer.learning.budget import check_memory
 from dyninfer.learning.random import stream
-from dyninfer.learning.settings import check_count, check_word
+from dyninfer.learning.settings import check_count, check_seed, check_word
 from dyninfer.simulators.base import System, check_positive, check_times, time_like
 from dyninfer.simulators.walkers import Walkers, log_density_change
 from dyninfer.transport.curves import DensityCurve
@@ -27,6 +29,8 @@ Metric = Literal["fisher-rao", "wasserstein", "both"]
 _METRICS = ("fisher-rao", "wasserstein", "both")
 # Directions of the parameters whose share of the metric is less change nothing that is measured.
 _LEAST_SHARE = 1e-9
+# Hours on one core for a thousand walkers.
+_MOST_MOVES = 1e7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,14 +157,16 @@ class GroundState(System):
             If the energy stops to be finite, as where the ansatz is no longer normalisable.
         """
         moments = check_times(times)
-        if len(moments) < 2:
-            raise ValueError("times must be two or more; the first may be 0")
+        check_seed(seed)
         check_positive(dt=dt)
         n_moves = check_count(n_moves, "n_moves")
-        theta = parameters.detach().double()
+        n_walkers = check_count(n_walkers, "n_walkers")
+        _check_size(moments, dt, n_moves)
+        # Of a dozen derivatives of every coordinate, at once.
+        check_memory(100 * n_walkers * self.dimension, "walkers and derivatives")
+        theta = as_tensor(parameters, "parameters").detach()
         self._check_answers(theta)
         generator = stream(seed, "ground state")
-        n_walkers = check_count(n_walkers, "n_walkers")
         walkers = Walkers.at_rest(self.ansatz, theta, n_walkers, self.dimension, generator)
         now = 0.0
         path = [theta]
@@ -192,6 +198,8 @@ class GroundState(System):
         return vmap(of_one)(parameters, x)
 
     def _check_answers(self, theta: Tensor) -> None:
+        if theta.ndim != 1 or len(theta) == 0:
+            raise ValueError(f"parameters must be (p,), found shape {tuple(theta.shape)}")
         x = torch.ones(3, self.dimension, dtype=theta.dtype)
         answers = {"potential(x)": self.potential(x), "ansatz(theta, x)": self.ansatz(theta, x)}
         for name, answer in answers.items():
@@ -352,6 +360,18 @@ class EnergyDescent:
         pairs = zip(self.parameters, self.walkers, strict=True)
         rows = [self.system.local_energy(theta, x) for theta, x in pairs]
         return torch.stack(rows)
+
+
+def _check_size(moments: list[float], dt: float, n_moves: int) -> None:
+    """Raise a ValueError where there is no flow, or one without end."""
+    if len(moments) < 2:
+        raise ValueError("times must be two or more; the first may be 0")
+    n_all = moments[-1] / dt * n_moves
+    if n_all > _MOST_MOVES:
+        raise ValueError(
+            f"from 0 to {moments[-1]:g} in steps of dt={dt:g}, every walker would make {n_all:.3g} "
+            "moves; give a larger dt, fewer n_moves or an earlier time"
+        )
 
 
 def _between(times: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:

@@ -526,7 +526,7 @@ def _simulators() -> dict[str, Door]:
     doors = {}
     for name in di.simulators.__all__:
         cls = getattr(di.simulators, name)
-        if name == "Simulator" or not inspect.isclass(cls):
+        if name in ("Simulator", "GroundState") or not inspect.isclass(cls):
             continue
         model = dict.fromkeys(inspect.signature(cls).parameters, (None, values.scalar))
         if hasattr(cls, "sample"):
@@ -538,6 +538,20 @@ def _simulators() -> dict[str, Door]:
         draw |= options("n seed", n="5")
         doors[name] = Door(f"di.simulators.{name}({{a}}).{call}({{b}})", {"a": model, "b": draw})
     return doors
+
+
+def _ground_state() -> Door:
+    system = (
+        "di.simulators.GroundState(potential=lambda x: x.square().sum(1), ansatz=amplitude, {a})"
+    )
+    settings = {"dimension": ("2", values.scalar), "metric": (None, values.scalar)}
+    draw = {
+        "parameters": ("torch.ones(1)", partial(values.array, plain="torch.ones(1)")),
+        "times": ("[0.0, 0.1]", values.times),
+        "n_walkers": ("8", values.scalar),
+    }
+    more = options("n_moves dt seed")
+    return Door(f"{system}.descend({{b}})", {"a": settings, "b": draw | more})
 
 
 def _times_name(cls: type) -> str:
@@ -584,6 +598,7 @@ DOORS: dict[str, Door] = (
     | _couplings()
     | _solvers()
     | _simulators()
+    | {"GroundState": _ground_state()}
     | _datasets()
     | _command()
     | more_doors.doors()

@@ -347,6 +347,11 @@ def drift(t, x):
     return -x
 
 
+def amplitude(parameters, x):
+    """Logarithm of a wave function: a normal density of one width."""
+    return -parameters[0] * x.square().sum(1)
+
+
 def mean_field(t, x):
     """Grows without bound."""
     return x * x.abs()

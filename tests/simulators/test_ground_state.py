@@ -186,3 +186,18 @@ def test_an_ansatz_of_one_number_a_coordinate_is_refused():
         ValueError, match=r"ansatz\(theta, x\) of x of shape \(3, 2\) has shape \(3, 2\)"
     ):
         well.descend(torch.tensor([1.0]), [0.0, 1.0])
+
+
+def test_what_a_program_has_set_elsewhere_changes_no_draw():
+    start = torch.tensor([1.0, 0.1])
+    well = oscillator("both")
+    plain = well.descend(start, [0.0, 0.1], n_walkers=16)
+    torch.set_default_dtype(torch.float64)
+    try:
+        # A device that holds no numbers stands for a GPU.
+        with torch.device("meta"):
+            elsewhere = well.descend(start, [0.0, 0.1], n_walkers=16)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(plain.walkers, elsewhere.walkers)
+    assert torch.equal(plain.path, elsewhere.path)
