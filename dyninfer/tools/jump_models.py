@@ -60,14 +60,9 @@ class LearnedJumps:
             raise ValueError(
                 "covariates cannot be used: the rates of model depend on none; leave them out"
             )
+        check_has_jumps(model)
         if isinstance(model, MarkovJump):
-            if model.batch_shape:
-                raise ValueError("model is a batch; take one process: MarkovJump(generator[k])")
             return cls(on_cpu(model), None, level)
-        if not hasattr(model, "sample_processes"):
-            raise TypeError(
-                f"model must be a fitted MarkovJumpInference or a MarkovJump, found {brief(model)}"
-            )
         if covariates is None:
             _warn_of_reference(model)
         n_processes = n_samples * (1 if covariates is None else len(covariates))
@@ -112,6 +107,19 @@ class LearnedJumps:
             return table
         low, high = quantiles(quantity(self.draws), self.level)
         return table.assign(low=low.numpy(), high=high.numpy())
+
+
+def check_has_jumps(model: Any) -> None:
+    """Raise an error unless a model is one jump process, or was fitted to have one."""
+    if isinstance(model, MarkovJump):
+        if model.batch_shape:
+            raise ValueError("model is a batch; take one process: MarkovJump(generator[k])")
+        return
+    if not hasattr(model, "sample_processes"):
+        raise TypeError(
+            f"model must be a fitted MarkovJumpInference or a MarkovJump, found {brief(model)}"
+        )
+    model._check_fitted()
 
 
 def at_one(covariates: Any) -> dict[str, Any] | None:

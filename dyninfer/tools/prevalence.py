@@ -21,7 +21,7 @@ from dyninfer.jumps.likelihood.state_names import renumbered
 from dyninfer.jumps.process import MarkovJump
 from dyninfer.jumps.settings import as_observation
 from dyninfer.learning.settings import brief, check_word
-from dyninfer.tools.jump_models import LearnedJumps, pairs_of
+from dyninfer.tools.jump_models import LearnedJumps, check_has_jumps, pairs_of
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -80,6 +80,7 @@ def prevalence(
         If the model has no jump process, no path is observed at a time, or an argument cannot be.
     """
     check_word(interpolation, "interpolation", ("start", "midpoint"))
+    check_has_jumps(model)
     records = _Records.of(model, data)
     jumps = LearnedJumps.of(model, level, n_samples, seed, records.covariates)
     if times is None:

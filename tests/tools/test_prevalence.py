@@ -96,6 +96,19 @@ def test_what_cannot_be_asked_is_named(three, times, keywords, words):
         di.tl.prevalence(SLOW, three, times, **keywords)
 
 
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (1j, "model must be a fitted MarkovJumpInference or a MarkovJump, found 1j"),
+        (di.MarkovJumpInference(), "is not fitted yet"),
+        (di.MarkovJump(np.zeros((2, 3, 3))), "model is a batch"),
+    ],
+)
+def test_what_has_no_jump_process_is_named_before_the_data_are_read(three, model, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        di.tl.prevalence(model, three)
+
+
 def covariate_model(n=60, late=0.0):
     """A gate that opens faster at a dose, and the paths of both doses; half of them begin late."""
     times, states, doses = [], [], []
