@@ -53,7 +53,7 @@ def test_what_is_said_of_fates_and_genes_after_a_full_fit(monkeypatch, tmp_path)
     assert (agreement["spread of truth"] > agreement["spread of fates"]).all()
     assert (agreement["squared error"] < agreement["knowing nothing"]).all()
     assert (agreement["of 50 neighbours"] < agreement["squared error"]).all()
-    assert set(found["early"].index[:7]) == found["known"]
+    assert set(found["early"].index[:7]) == found["regulators"]
     plt.close("all")
 
 

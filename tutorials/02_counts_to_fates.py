@@ -102,9 +102,9 @@ sc.pp.scale(adata, max_value=10)
 sc.pp.pca(adata, n_comps=30)
 
 is_variable = adata.var["highly_variable"]
-kept = [gene for gene in network.genes if is_variable[gene]]
+of_network = [gene for gene in network.genes if is_variable[gene]]
 print(
-    f"{len(kept)} of the {len(network.genes)} genes of the network are among the 60 most variable"
+    f"{len(of_network)} of the {len(network.genes)} genes of the network are among the 60 most variable"
 )
 
 # %% [markdown]
@@ -221,9 +221,9 @@ agreement.round(3)
 # has been reached. To see what comes before, take cells of one early day. Day 2 is in the midst of the choice.
 
 # %%
-known = set(network.regulated_by("A"))
+regulators = set(network.regulated_by("A"))
 early = di.tl.drivers(model, adata, "A", cells=day_of == 2.0)
-early["known"] = early.index.isin(known)
+early["known"] = early.index.isin(regulators)
 early[["corr", "ci_low", "ci_high", "qval", "rise_over_rest", "known"]].head(12).round(3)
 
 # %%
@@ -232,10 +232,12 @@ for day in (1.0, 2.0, 4.5):
     ranking = di.tl.drivers(model, adata, "A", cells=day_of == day)["corr"]
     # A gene that no cell of the day has is last.
     ranking = ranking.fillna(-1)
-    areas[day] = roc_auc_score(ranking.index.isin(known), ranking)
-    print(f"day {day:g}: area under the ROC curve of the {len(known)} known genes {areas[day]:.2f}")
+    areas[day] = roc_auc_score(ranking.index.isin(regulators), ranking)
+    print(
+        f"day {day:g}: area under the ROC curve of the {len(regulators)} known genes {areas[day]:.2f}"
+    )
 variance = adata.var["dispersions_norm"]
-by_variance = roc_auc_score(adata.var_names.isin(known), variance)
+by_variance = roc_auc_score(adata.var_names.isin(regulators), variance)
 print(f"ranking by how much genes vary: {by_variance:.2f}")
 
 assert areas[2.0] > 0.95 > by_variance
@@ -263,8 +265,8 @@ _ = ax.set(xlabel="correlation with the probability of fate A, day 2")
 
 # %%
 paths = model.simulate(adata, times=np.linspace(0, 6, 25), noise=sigma**2 / 2, seed=0)
-shown = ["A", "A1", "B1", "falling1"]
-curves = di.tl.trends(adata, paths, shown, fate=["A", "B"])
+four_genes = ["A", "A1", "B1", "falling1"]
+curves = di.tl.trends(adata, paths, four_genes, fate=["A", "B"])
 _ = di.pl.trends(curves, time_unit="days")
 
 # %% [markdown]
