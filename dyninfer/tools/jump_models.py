@@ -119,7 +119,9 @@ def check_has_jumps(model: Any) -> None:
         raise TypeError(
             f"model must be a fitted MarkovJumpInference or a MarkovJump, found {brief(model)}"
         )
-    model._check_fitted()
+    # A fit of counts alone is no estimator, and always has its process.
+    if not hasattr(model, "process_"):
+        model._check_fitted()
 
 
 def at_one(covariates: Any) -> dict[str, Any] | None:
