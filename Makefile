@@ -21,7 +21,7 @@ demo: $(VENV)/.test ## learn real cells with a time held out, simulate them, and
 
 test: $(VENV)/.test ## run the whole test suite but what is slow
 	@# One thread per process: threads that wait for each other are slower than none.
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
 # Rooms whose tests take a minute or two, and touch every dependency.
 FAST_TESTS := tests/data tests/learning tests/metrics tests/simulation tests/cli

@@ -109,6 +109,7 @@ def test_entropic_model_knows_the_log_density_of_the_end(entropic):
     assert float((found - true).abs().mean()) < 0.3
 
 
+@pytest.mark.slow
 def test_entropic_drift_of_an_ornstein_uhlenbeck_process_is_its_own():
     system = di.simulators.OrnsteinUhlenbeck(
         rate=1.0, sigma=1.0, initial_mean=2.0, initial_std=0.5, dimension=2
@@ -153,6 +154,7 @@ def test_unbalanced_gradient_and_growth_match_closed_form():
     assert action(model) == pytest.approx(-1.8074, rel=0.01)
 
 
+@pytest.mark.slow
 def test_entropic_and_unbalanced_together_match_closed_form():
     # With both, s = a + b·y + ½ C |y|² still holds: the noise adds σ²/2 Δq, so v' becomes v' − σ² in C and a.
     model = fitted(3000, sigma=0.5, growth_penalty=1.0)
