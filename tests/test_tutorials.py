@@ -39,14 +39,21 @@ def test_tutorial_runs(path, monkeypatch, tmp_path):
     plt.close("all")
 
 
-@pytest.mark.slow
-def test_what_is_said_of_fates_and_genes_after_a_full_fit(monkeypatch, tmp_path):
+@pytest.fixture
+def run_in_full(monkeypatch, tmp_path):
+    """What a tutorial leaves in its names, by the name of its file."""
     import matplotlib
     import matplotlib.pyplot as plt
 
     matplotlib.use("Agg")
     monkeypatch.chdir(tmp_path)
-    found = runpy.run_path(str(TUTORIALS[0].with_name("02_counts_to_fates.py")))
+    yield lambda file: runpy.run_path(str(TUTORIALS[0].with_name(file)))
+    plt.close("all")
+
+
+@pytest.mark.slow
+def test_what_is_said_of_fates_and_genes_after_a_full_fit(run_in_full):
+    found = run_in_full("02_counts_to_fates.py")
     agreement = found["agreement"]
     assert agreement["correlation"].is_monotonic_increasing
     assert (agreement["correlation"] > 0.45).all()
@@ -54,20 +61,13 @@ def test_what_is_said_of_fates_and_genes_after_a_full_fit(monkeypatch, tmp_path)
     assert (agreement["squared error"] < agreement["knowing nothing"]).all()
     assert (agreement["of 50 neighbours"] < agreement["squared error"]).all()
     assert set(found["early"].index[:7]) == found["regulators"]
-    plt.close("all")
 
 
 @pytest.mark.slow
-def test_what_is_said_of_full_fits_when_methods_are_chosen(monkeypatch, tmp_path):
-    import matplotlib
-    import matplotlib.pyplot as plt
-
-    matplotlib.use("Agg")
-    monkeypatch.chdir(tmp_path)
-    choice = runpy.run_path(str(TUTORIALS[0].with_name("03_which_method.py")))
+def test_what_is_said_of_full_fits_when_methods_are_chosen(run_in_full):
+    choice = run_in_full("03_which_method.py")
     explained = choice["explained"]
     methods = list(choice["methods"])
     assert (explained.loc[methods, ("energy", 24)] > 0.4).all()
     assert (explained.xs(72, axis=1, level="time") < 0).all(axis=None)
     assert not choice["advice"].is_worthwhile
-    plt.close("all")

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.func import jacfwd, vmap
 
 from dyninfer.data.arrays import as_tensor
+from dyninfer.data.words import counted
 from dyninfer.diffusions import Diffusion
 from dyninfer.diffusions.diffusion import Time
 from dyninfer.learning.budget import check_memory
@@ -29,6 +30,8 @@ Metric = Literal["fisher-rao", "wasserstein", "both"]
 _METRICS = ("fisher-rao", "wasserstein", "both")
 # Directions of the parameters whose share of the metric is less change nothing that is measured.
 _LEAST_SHARE = 1e-9
+# Of fewer, the spread that scales their moves is noise.
+_FEWEST_WALKERS = 10
 # Hours on one core for a thousand walkers.
 _MOST_MOVES = 1e7
 
@@ -166,6 +169,12 @@ class GroundState(System):
         check_memory(100 * n_walkers * self.dimension, "walkers and derivatives")
         theta = as_tensor(parameters, "parameters").detach()
         self._check_answers(theta)
+        fewest = max(_FEWEST_WALKERS, len(theta) + 1)
+        if n_walkers < fewest:
+            raise ValueError(
+                f"n_walkers={n_walkers} are too few for a covariance of "
+                f"{counted(len(theta), 'parameter')}; give at least {fewest}, better thousands"
+            )
         generator = stream(seed, "ground state")
         walkers = Walkers.at_rest(self.ansatz, theta, n_walkers, self.dimension, generator)
         now = 0.0
@@ -187,7 +196,7 @@ class GroundState(System):
             kept.append(walkers.x.clone())
         at = torch.tensor(moments, dtype=torch.float64)
         steps = torch.tensor(path_times, dtype=torch.float64)
-        return EnergyDescent(self, at, torch.stack(kept), steps, torch.stack(path), seed)
+        return EnergyDescent(self, at, torch.stack(kept), steps, torch.stack(path))
 
     def log_psi_of_each(self, parameters: Tensor, x: Tensor) -> Tensor:
         """``log |ψ|`` of points ``(n, d)``, each under parameters of its own, ``(n, p)``."""
@@ -261,7 +270,6 @@ class EnergyDescent:
         Times of all steps.
     path : Tensor, ``(step, p)``
         Parameters after every step.
-    seed : int
     """
 
     system: GroundState
@@ -269,7 +277,6 @@ class EnergyDescent:
     walkers: Tensor
     step_times: Tensor
     path: Tensor
-    seed: int
 
     @property
     def parameters(self) -> Tensor:
@@ -313,9 +320,11 @@ class EnergyDescent:
 
     def growth(self, t: Time, x: Tensor) -> Tensor:
         """``E − E_loc`` ``(n,)``, by which the density grows where the metric has growth."""
-        moment = time_like(t, x).double().expand(len(x))
-        later, share = _between(self.times, moment)
-        mean = torch.lerp(self.energy[later - 1], self.energy[later], share)
+        moment = time_like(t, x).double()
+        later, share = _between(self.times, moment.expand(len(x)))
+        before = self.energy[later - 1]
+        after = self.energy[later]
+        mean = torch.lerp(before, after, share)
         return mean.to(x) + self.potential(t, x)
 
     def process(self) -> Diffusion:
@@ -338,6 +347,8 @@ class EnergyDescent:
             Metropolis moves from the walkers of the nearest time to the density at the time asked.
         """
         n_moves = check_count(n_moves, "n_moves")
+        # Of all walkers: a batch may be one point, which has no width.
+        width = self.walkers.std(1)
 
         def sampler(t: Tensor, n: int) -> Tensor:
             moment = t.detach().double().cpu()
@@ -347,7 +358,7 @@ class EnergyDescent:
             row = torch.randint(self.walkers.shape[1], (n,))
             theta = self.parameters_at(moment)
             start = self.walkers[nearest, row]
-            walkers = Walkers(self.system.log_psi_of_each, theta, start, None)
+            walkers = Walkers(self.system.log_psi_of_each, theta, start, width=width[nearest])
             walkers.move(n_moves)
             return walkers.x.to(t)
 
@@ -385,9 +396,13 @@ def _between(times: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
 
 def _solved(metric: Tensor, force: Tensor) -> Tensor:
     """Change of the parameters that a metric ``(p, p)`` asks for; none where it sees nothing."""
-    scale = metric.diagonal().clamp_min(torch.finfo(metric.dtype).tiny).sqrt()
-    values, vectors = torch.linalg.eigh(metric / scale / scale[:, None])
+    least = torch.finfo(metric.dtype).tiny
+    deviation = metric.diagonal().clamp_min(least).sqrt()
+    # Correlations in place of covariances: parameters have units of their own.
+    correlation = metric / torch.outer(deviation, deviation)
+    values, vectors = torch.linalg.eigh(correlation)
     is_seen = values > _LEAST_SHARE * values[-1]
-    inverse = torch.where(is_seen, 1 / values.clamp_min(_LEAST_SHARE), 0.0)
-    along = vectors.T @ (force / scale)
-    return vectors @ (inverse * along) / scale
+    inverse = torch.where(is_seen, 1 / values, 0.0)
+    along = vectors.T @ (force / deviation)
+    change = vectors @ (inverse * along)
+    return change / deviation

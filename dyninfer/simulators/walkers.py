@@ -26,17 +26,25 @@ class Walkers:
         Of any shape that ``log_psi`` takes.
     x : Tensor, ``(n, d)``
         Where the walkers are.
-    generator : Generator or None
-        Of the proposals; None is torch's own.
+    generator : Generator, optional
+        Of the proposals; by default torch's own.
+    width : Tensor, ``(n, d)`` or ``(d,)``, optional
+        Of the density, in whose units moves are; by default that of the walkers.
     """
 
     def __init__(
-        self, log_psi: LogAmplitude, parameters: Tensor, x: Tensor, generator: Generator | None
+        self,
+        log_psi: LogAmplitude,
+        parameters: Tensor,
+        x: Tensor,
+        generator: Generator | None = None,
+        width: Tensor | None = None,
     ):
         self.log_psi = log_psi
         self.parameters = parameters
         self.x = x
         self.generator = generator
+        self.width = width
         self.step = 0.5
 
     @classmethod
@@ -60,8 +68,8 @@ class Walkers:
         log_psi = self.log_psi(self.parameters, self.x)
         for _ in range(n_moves):
             noise = torch.randn(self.x.shape, generator=self.generator, dtype=self.x.dtype)
-            # In units of the population: wide and narrow coordinates get steps of their own.
-            width = self.x.std(0)
+            # Wide and narrow coordinates get steps of their own.
+            width = self.x.std(0) if self.width is None else self.width
             proposal = self.x + self.step * width * noise
             proposed = self.log_psi(self.parameters, proposal)
             chance = torch.rand(len(self.x), generator=self.generator, dtype=self.x.dtype)

@@ -548,7 +548,7 @@ def _ground_state() -> Door:
     draw = {
         "parameters": ("torch.ones(1)", partial(values.array, plain="torch.ones(1)")),
         "times": ("[0.0, 0.1]", values.times),
-        "n_walkers": ("8", values.scalar),
+        "n_walkers": ("16", values.scalar),
     }
     more = options("n_moves dt seed")
     return Door(f"{system}.descend({{b}})", {"a": settings, "b": draw | more})

@@ -201,3 +201,22 @@ def test_what_a_program_has_set_elsewhere_changes_no_draw():
         torch.set_default_dtype(torch.float32)
     assert torch.equal(plain.walkers, elsewhere.walkers)
     assert torch.equal(plain.path, elsewhere.path)
+
+
+def test_too_few_walkers_are_refused():
+    with pytest.raises(
+        ValueError, match="n_walkers=5 are too few for a covariance of 2 parameters"
+    ):
+        oscillator("both").descend(torch.tensor([1.0, 0.1]), [0.0, 0.1], n_walkers=5)
+
+
+def test_a_curve_can_be_asked_for_one_point_at_a_time():
+    """Three hundred draws of one each have the law that one draw of three hundred has."""
+    descent = oscillator("wasserstein").descend(torch.tensor([1.0, 0.0]), [0.0, 0.2], n_walkers=500)
+    sampler = descent.density_curve().sampler
+    torch.manual_seed(0)
+    points = torch.cat([sampler(torch.tensor([0.2]), 1) for _ in range(300)])
+    mean, log_deviation = descent.parameters[-1].tolist()
+    # A third of a deviation is six standard errors.
+    assert points.mean().item() == pytest.approx(mean, abs=0.33 * math.exp(log_deviation))
+    assert points.std().item() == pytest.approx(math.exp(log_deviation), rel=0.2)
