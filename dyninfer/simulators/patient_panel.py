@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
+from dyninfer.data.words import counted
 from dyninfer.jumps.gillespie import simulate_events
 from dyninfer.jumps.process import MarkovJump, with_diagonal
+from dyninfer.learning.budget import check_memory
 from dyninfer.learning.random import stream, subseed
 from dyninfer.learning.settings import check_word
 from dyninfer.simulators.base import System, check_draw, check_positive
@@ -156,15 +158,12 @@ class PatientPanel(System):
         order = np.lexsort([years.numpy(), every_patient.numpy()])
         owner = every_patient[order]
         arms = is_treated.long()[owner]
-        return pd.DataFrame(
-            {
-                "patient": [f"P{number:04d}" for number in owner.tolist()],
-                "year": years[order].numpy(),
-                "stage": pd.Categorical.from_codes(codes[order].numpy(), categories=list(_NAMES)),
-                "treatment": pd.Categorical.from_codes(arms.numpy(), categories=list(_ARMS)),
-                "age": ages[owner].numpy(),
-            }
-        )
+        table = pd.DataFrame({"patient": [f"P{number:04d}" for number in owner.tolist()]})
+        table["year"] = years[order].numpy()
+        table["stage"] = pd.Categorical.from_codes(codes[order].numpy(), list(_NAMES))
+        table["treatment"] = pd.Categorical.from_codes(arms.numpy(), list(_ARMS))
+        table["age"] = ages[owner].numpy()
+        return table
 
     def paths(self, n: int, seed: int = 0) -> Paths:
         """Those patients as paths, with ``treatment`` and ``age`` as covariates."""
@@ -193,6 +192,8 @@ class PatientPanel(System):
         """Times of the visits ``(n, visit)``, inf where a patient has none any more."""
         # The shortest gap is half of the mean one.
         most = math.ceil(2 * self.study / self.visit_gap)
+        # Numbers of eight bytes, in five tables at once.
+        check_memory(40 * n * most, f"up to {most:.3g} visits of {counted(n, 'patient')}")
         u = torch.rand(n, most, generator=g, dtype=torch.float64)
         gaps = self.visit_gap * (0.5 + u)
         times = gaps.cumsum(1)
@@ -215,7 +216,8 @@ class PatientPanel(System):
         """Stages as they are written down ``(row,)``."""
         u = torch.rand(len(stages), 2, generator=g, dtype=torch.float64)
         is_misread = u[:, 0] < self.misread
+        is_upwards = u[:, 1] >= 0.5
         # The middle stage has two neighbours, each of the others one.
-        towards = torch.where(u[:, 1] < 0.5, -1, 1)
-        neighbour = torch.where(stages == 1, stages + towards, torch.ones_like(stages))
+        of_middle = torch.where(is_upwards, stages + 1, stages - 1)
+        neighbour = torch.where(stages == 1, of_middle, 1)
         return torch.where(is_misread, neighbour, stages)

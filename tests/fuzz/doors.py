@@ -533,8 +533,10 @@ def _simulators() -> dict[str, Door]:
             call, draw = "snapshots", {"times": ("[0.0, 0.2]", values.times)}
         elif hasattr(cls, "paths") and "n_frames" in inspect.signature(cls.paths).parameters:
             call, draw = "paths", {"n_frames": ("3", values.scalar)}
-        else:
+        elif "times" in (names := inspect.signature(cls.paths).parameters) or "days" in names:
             call, draw = "paths", {_times_name(cls): ("[0.0, 0.2]", values.times)}
+        else:
+            call, draw = "paths", {}
         draw |= options("n seed", n="5")
         doors[name] = Door(f"di.simulators.{name}({{a}}).{call}({{b}})", {"a": model, "b": draw})
     return doors
