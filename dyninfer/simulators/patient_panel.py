@@ -30,6 +30,8 @@ _ARMS = ("placebo", "drug")
 # Years of age: those whose rates are given, and the ends of a uniform distribution.
 _REFERENCE_AGE = 60.0
 _YOUNGEST, _OLDEST = 50.0, 70.0
+# A hundred patients with about so many jumps each take seconds; ten times as many, minutes.
+_MOST_JUMPS = 1e4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +90,14 @@ class PatientPanel(System):
             check_positive(**{f"rates[{k}]": self.rates[k]})
             check_positive(**{f"treatment[{k}]": self.treatment[k]})
         self._check_positive("age", "visit_gap", "study")
+        # Each jump is drawn. The drug and age may speed up all of them.
+        speed = max(1.0, *self.treatment) * max(self.age, 1 / self.age)
+        n_jumps_of_one = max(self.rates) * speed * self.study
+        if n_jumps_of_one > _MOST_JUMPS:
+            raise ValueError(
+                f"a patient may jump {n_jumps_of_one:.3g} times in the study, which no panel sees; "
+                "give smaller rates or a shorter study"
+            )
         for name in ("dropout", "misread"):
             value = getattr(self, name)
             if not 0 <= value < 1:

@@ -133,3 +133,14 @@ def test_parameters_that_cannot_be_are_named(parameters, words):
 def test_an_arm_that_the_trial_has_not_is_named():
     with pytest.raises(ValueError, match="treatment must be 'placebo' or 'drug'"):
         PANEL.process("surgery")
+
+
+@pytest.mark.parametrize("changes", [{"rates": (1e9, 0.12, 0.3, 0.02, 0.06, 0.3)}, {"study": 1e9}])
+def test_a_disease_faster_than_any_panel_is_refused_before_it_is_drawn(changes):
+    with pytest.raises(ValueError, match="times in the study, which no panel sees"):
+        di.simulators.PatientPanel(**changes)
+
+
+def test_a_panel_of_more_visits_than_memory_is_refused():
+    with pytest.raises(MemoryError, match="visits of 3 patients take at least"):
+        di.simulators.PatientPanel(visit_gap=1e-12).table(3)
