@@ -1,5 +1,7 @@
 """Paths: construction, reading from AnnData, batching, selection."""
 
+import re
+
 import anndata
 import numpy as np
 import pandas as pd
@@ -666,6 +668,26 @@ def test_columns_of_numbers_become_features():
 def test_columns_that_cannot_be_read_are_named(options, error, words):
     with pytest.raises(error, match=words):
         Paths.from_dataframe(VISITS, **options, **KEYS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"id": [1, np.nan]}, "drop them: table[table['id'].notna()]"),
+        ({"t": ["0h", "1d"]}, "Make them: table['t'] = di.read_times(table['t'], 'h')"),
+        ({"id": [1, 1], "t": [0, 0]}, "table[~table.duplicated(['id', 't'])]"),
+    ],
+)
+def test_a_remedy_for_a_table_is_one_that_runs(changes, words):
+    table = pd.DataFrame({"id": [1, 2], "t": [0.0, 1.0], "s": ["x", "y"]} | changes)
+    with pytest.raises(ValueError, match=re.escape(words)):
+        Paths.from_dataframe(table, time_key="t", path_key="id", state_key="s")
+
+
+def test_a_column_that_a_table_lacks_is_named_as_its_own():
+    table = pd.DataFrame({"id": [1], "t": [0.0], "s": ["x"]})
+    with pytest.raises(KeyError, match="path_key 'idd' is not in table; did you mean 'id'"):
+        Paths.from_dataframe(table, time_key="t", path_key="idd", state_key="s")
 
 
 def test_only_a_table_is_read_as_one():

@@ -51,10 +51,13 @@ def on_frames(paths: Paths, frame: float | None = None) -> tuple[ndarray, float]
     """
     frame = frame_of(paths, frame)
     every = [frame_numbers(paths, number, frame) for number in range(len(paths))]
-    longest = 1 + max(int(numbers[-1]) for numbers in every)
-    n_values = len(paths) * longest * paths.n_features
-    check_memory(8 * n_values, f"{len(paths)} paths on {longest:,} frames")
-    positions = np.full((len(paths), longest, paths.n_features), np.nan)
-    owner = np.repeat(np.arange(len(paths)), paths.lengths)
-    positions[owner, np.concatenate(every)] = np.concatenate(paths.states)
+    last = [int(numbers[-1]) for numbers in every]
+    n_paths = len(paths)
+    n_frames = 1 + max(last)
+    n_values = n_paths * n_frames * paths.n_features
+    check_memory(8 * n_values, f"{n_paths} paths on {n_frames:,} frames")
+    positions = np.full((n_paths, n_frames, paths.n_features), np.nan)
+    row = np.repeat(np.arange(n_paths), paths.lengths)
+    column = np.concatenate(every)
+    positions[row, column] = np.concatenate(paths.states)
     return positions, frame

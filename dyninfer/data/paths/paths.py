@@ -217,10 +217,11 @@ class Paths:
         Paths: 1 path x 2 discrete states (mild, severe), 2 observations
             times  0 to 2, 2 per path
         """
-        adata, use_rep = reading.anndata_of_table(table, state_key, feature_keys)
-        fields = reading.fields_from_anndata(
-            adata, time_key, path_key, use_rep, state_key, condition_key, covariate_keys
-        )
+        with reading.in_words_of_a_table():
+            adata, use_rep = reading.anndata_of_table(table, state_key, feature_keys)
+            fields = reading.fields_from_anndata(
+                adata, time_key, path_key, use_rep, state_key, condition_key, covariate_keys
+            )
         return cls(**fields)
 
     @property

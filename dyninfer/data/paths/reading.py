@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from dyninfer.data.paths.paths import Paths
+
+
+# What the reader says of an AnnData, and what it is in a table; the longer ones first.
+_WORDS = {
+    "adata.obs": "table",
+    "adata": "table",
+    "the AnnData": "the table",
+    "an AnnData": "a table",
+}
 
 
 def fields_from_anndata(
@@ -69,6 +79,18 @@ def fields_from_anndata(
         fields["covariates"] = pd.DataFrame(columns).iloc[order]
         source["covariate_keys"] = list(covariate_keys)
     return fields | {"source": source}
+
+
+@contextmanager
+def in_words_of_a_table() -> Iterator[None]:
+    """Errors about an AnnData are said of the table that was given, and so are their remedies."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        text = str(error.args[0])
+        for of_anndata, of_table in _WORDS.items():
+            text = text.replace(of_anndata, of_table)
+        raise type(error)(text) from None
 
 
 def anndata_of_table(
