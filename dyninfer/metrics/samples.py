@@ -171,7 +171,7 @@ def distances(x: Tensor, y: Tensor) -> Tensor:
     """``|x_i − y_j|`` of all pairs ``(n, m)``, each to eleven digits.
 
     ``|x|² + |y|² − 2 x·y`` is three times as quick in many dimensions, but loses short distances
-    beside long ones; where there are any, the differences themselves are taken.
+    beside long ones; where there are any, and on a GPU, the differences themselves are taken.
     """
     # Elsewhere than on a CPU, every block would wait for the answer whether any are short.
     if x.shape[1] >= MANY_FEATURES and x.device.type == "cpu":

@@ -100,13 +100,14 @@ def comparison(
         left = ax.get_xlim()[0]
         ax.axvspan(left, floor, color="#ededed", linewidth=0, zorder=0)
         ax.axvline(floor, color="#a8a8a8", linewidth=1, zorder=0)
-        # Above the picture: inside, it could lie on a mark.
+        # At the bottom, where scores are the worst, it lies on no mark; above, on a title.
         ax.text(
             floor,
-            1.01,
-            FLOOR,
+            0.03,
+            FLOOR + " ",
             transform=ax.get_xaxis_transform(),
-            ha="center",
+            rotation=90,
+            ha="right",
             fontsize=style.TICKS,
             color=style.OBSERVED,
         )
