@@ -27,6 +27,7 @@ class Effects(Settings):
     """
 
     in_training: ClassVar[bool] = False
+    called: ClassVar[str] = "Covariates('~ sex + age'), Periods([5.0]) or their sum"
     jumps: list[str] | None
     shared: bool
 

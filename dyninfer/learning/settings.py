@@ -167,7 +167,9 @@ def _called(kind: Any) -> str:
         return f"one of {', '.join(choices)}"
     if kind in _KINDS:
         return _KINDS[kind]
-    return getattr(kind, "__name__", str(kind))
+    # A base class that nobody makes has a word for what is made of it.
+    name = getattr(kind, "__name__", str(kind))
+    return getattr(kind, "called", name)
 
 
 def _is_of(value: Any, kind: Any) -> bool:
