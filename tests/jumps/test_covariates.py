@@ -373,5 +373,7 @@ def test_rates_of_periods_alone_and_draws_at_a_plan_have_their_shapes():
 def test_a_formula_alone_is_told_what_to_be_made_into():
     model = di.MarkovJumpInference(covariates="~ x")
     paths = di.Paths(times=[[0, 1]], states=[[0, 1]])
-    with pytest.raises(TypeError, match=r"covariates must be Covariates\('~ sex \+ age'\), Periods"):
+    with pytest.raises(
+        TypeError, match=r"covariates must be Covariates\('~ sex \+ age'\), Periods"
+    ):
         model.fit(paths, progress=False)
