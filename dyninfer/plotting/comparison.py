@@ -104,7 +104,7 @@ def comparison(
         ax.text(
             floor,
             0.03,
-            FLOOR + " ",
+            FLOOR,
             transform=ax.get_xaxis_transform(),
             rotation=90,
             ha="right",
