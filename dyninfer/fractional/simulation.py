@@ -38,7 +38,14 @@ def run_fractional_diffusion(
     if _is_flow(process) and not isinstance(options.solver, FractionalEuler | None):
         flow = Diffusion(drift=process.drift)
         return run_diffusion(flow, x0, times, options)
-    start = starting_states(process, x0, options.n_paths, options.seed, keep_precision=True)
+    start = starting_states(
+        process,
+        x0,
+        options.n_paths,
+        options.seed,
+        keep_precision=True,
+        differentiable=options.differentiable,
+    )
     first_time = float(times[0])
     _check_features(process, start.states, first_time)
     n_features = start.states.shape[1]

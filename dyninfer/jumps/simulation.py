@@ -29,6 +29,11 @@ def run_markov_jump(process: MarkovJump, x0: Any, times: Tensor, options: Option
     """
     reason = "a MarkovJump is drawn exactly, forward in time"
     options.refuse("noise", "backward", "resample", reason=reason)
+    options.refuse(
+        "differentiable",
+        reason="the states of a MarkovJump are whole numbers, which have no slope; likelihoods "
+        "such as fit_panel's are differentiable",
+    )
     default = Skeleton()
     solver: Skeleton | Gillespie = as_solver(options.solver, default, Kind.JUMPS)
     with torch.no_grad():

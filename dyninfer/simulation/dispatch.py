@@ -34,6 +34,7 @@ class Options:
     seed: int = 0
     chunk_size: int | None = None
     progress: bool = False
+    differentiable: bool = False
 
     def refuse(self, *names: str, reason: str) -> None:
         """Raise a sentence if one of these options is set, which the process cannot use."""
@@ -58,6 +59,7 @@ def simulate(
     seed: int = 0,
     chunk_size: int | None = None,
     progress: bool = False,
+    differentiable: bool = False,
 ) -> Trajectories:
     """Run a process from given states and keep the requested times.
 
@@ -105,6 +107,11 @@ def simulate(
         changes no path beyond rounding: products of matrices round differently in other sizes.
     progress : bool
         Show a progress bar.
+    differentiable : bool
+        Ask for gradients, and for an error where there are none. States are then functions of
+        ``x0``, of the parameters of the process, and of tensors that its functions use, with the
+        noise held fixed. All steps stay in memory. Jumps and ``resample`` have no slope, and are
+        refused.
 
     Returns
     -------
@@ -152,13 +159,23 @@ def simulate(
         seed=_check_seed(seed),
         chunk_size=chunk_size,
         progress=check_switch(progress, "progress"),
+        differentiable=check_switch(differentiable, "differentiable"),
     )
     _check_options(options)
+    if options.differentiable:
+        _check_gradients(options)
     times = check_times(times, options.backward)
     _check_size(process, x0, n_paths, len(times))
     n_threads = 1 if _is_small(process, x0, n_paths) else None
     with threads(n_threads):
-        return run(process, x0, times, options)
+        result = run(process, x0, times, options)
+    # Only now: what a function closes over is not seen before it is called.
+    if options.differentiable and not result.states.requires_grad:
+        raise ValueError(
+            "differentiable=True asks for gradients, but the states depend on nothing that has "
+            "any; call requires_grad_() on x0 or on the tensors of the process"
+        )
+    return result
 
 
 @singledispatch
@@ -213,6 +230,21 @@ def _check_seed(seed: Any) -> int:
     if abs(int(seed)) >= LARGEST_SEED:
         raise ValueError(f"seed must be smaller than 2**128, but it is {brief(seed)}")
     return int(seed)
+
+
+def _check_gradients(options: Options) -> None:
+    if not torch.is_grad_enabled():
+        raise ValueError(
+            "differentiable=True asks for gradients, but they are turned off here, by "
+            "torch.no_grad() or by a model that keeps none; run its process_ by di.simulate, "
+            "outside of no_grad"
+        )
+    options.refuse(
+        "resample",
+        reason="which path is drawn anew has no slope, so that gradients would miss a part",
+    )
+    # A chunk bounds memory only if its steps can be forgotten.
+    options.refuse("chunk_size", reason="gradients keep the steps of all paths in memory at once")
 
 
 def _check_options(options: Options) -> None:

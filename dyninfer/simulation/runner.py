@@ -41,7 +41,14 @@ def run_diffusion(process: Diffusion, x0: Any, times: Tensor, options: Options) 
     """Run a :class:`~dyninfer.diffusions.Diffusion`; see :func:`simulate` for the arguments."""
     # A fitted process subtracts the mean of its data before it takes states to its own precision.
     is_fitted = scaling_of(process) is not None
-    start = starting_states(process, x0, options.n_paths, options.seed, keep_precision=is_fitted)
+    start = starting_states(
+        process,
+        x0,
+        options.n_paths,
+        options.seed,
+        keep_precision=is_fitted,
+        differentiable=options.differentiable,
+    )
     x = start.states
     equation = equation_of(process, x, times, options.noise, options.backward)
     kind = equation.kind

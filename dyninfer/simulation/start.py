@@ -35,11 +35,18 @@ class Start:
 
 
 def starting_states(
-    process: nn.Module, x0: Any, n_paths: int | None, seed: int, keep_precision: bool = False
+    process: nn.Module,
+    x0: Any,
+    n_paths: int | None,
+    seed: int,
+    *,
+    keep_precision: bool = False,
+    differentiable: bool = False,
 ) -> Start:
     """Check ``x0`` and draw the starting row of every path.
 
-    The run takes the precision of the process' parameters, or that of ``x0`` on request.
+    The run takes the precision of the process' parameters, or that of ``x0`` on request. Results
+    carry their graph on request, or where ``x0`` is a tensor and something seen requires grad.
 
     Raises
     ------
@@ -65,7 +72,7 @@ def starting_states(
     # Where every row is taken once, x itself stays, and its graph is short.
     if n_paths is not None and n_paths != len(x):
         x = x[rows.to(x.device)]
-    is_differentiable = _is_differentiable(process, x0)
+    is_differentiable = differentiable or _is_differentiable(process, x0)
     return Start(x, rows, dtype, is_differentiable)
 
 
