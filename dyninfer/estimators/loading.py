@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from dyninfer.jumps.dwell.saving import KEY, read_fit
 from dyninfer.learning.budget import MemoryBudget
 from dyninfer.learning.files import label
 from dyninfer.learning.model_file import check_format, read_model, reading
@@ -18,7 +19,7 @@ from dyninfer.learning.training.checkpoint import differences
 
 @own_surroundings()
 def load(path: str | Path, device: str = "auto", **modules: Any) -> Any:
-    """Load a model that :meth:`~dyninfer.Estimator.save` wrote.
+    """Load a model that :meth:`~dyninfer.Estimator.save` wrote, or a fit of dwell times.
 
     Parameters
     ----------
@@ -41,12 +42,26 @@ def load(path: str | Path, device: str = "auto", **modules: Any) -> Any:
     metadata, tensors = read_model(path)
     # First of all: what is unknown in a file of another format is no damage.
     check_format(path, metadata)
+    if KEY in metadata:
+        return _loaded_fit(path, metadata, tensors, modules)
     with reading(path):
         model = from_plain(metadata["model"])
     if isinstance(model, Settings):
         # Whatever else is no model is told below.
         with_modules(model, modules)
     return restored(model, path, metadata, tensors, device)
+
+
+def _loaded_fit(
+    path: str | Path,
+    metadata: dict[str, Any],
+    tensors: dict[str, Tensor],
+    modules: dict[str, Any],
+) -> Any:
+    if modules:
+        name = next(iter(modules))
+        raise TypeError(f"{name} is no module that the file leaves to its user: it holds a fit")
+    return read_fit(path, metadata, tensors)
 
 
 def restored(

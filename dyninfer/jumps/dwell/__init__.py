@@ -14,6 +14,7 @@ from dyninfer.jumps.dwell.records import DwellTimes
 from dyninfer.jumps.dwell.semi_markov import SemiMarkov
 from dyninfer.jumps.dwell.semi_markov_fitting import SemiMarkovFit, fit_semi_markov
 from dyninfer.jumps.dwell.simulation import simulate_dwell_times
+from dyninfer.jumps.dwell.visits import state_visits
 
 __all__ = [
     "ApparentDwellTimes",
@@ -27,4 +28,5 @@ __all__ = [
     "fit_phases",
     "fit_semi_markov",
     "simulate_dwell_times",
+    "state_visits",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
 import pandas as pd
 import torch
@@ -14,7 +15,9 @@ from dyninfer.jumps.dwell.idealise import open_numbers
 from dyninfer.jumps.dwell.law import ApparentLaw, DwellData
 from dyninfer.jumps.dwell.records import DwellTimes
 from dyninfer.jumps.dwell.rows import by_row
+from dyninfer.jumps.dwell.saving import SavedFit, check_shape
 from dyninfer.jumps.likelihood.scheme import RateScheme
+from dyninfer.jumps.posterior.curvature import Curvature
 from dyninfer.jumps.posterior.fitting import JumpFit
 from dyninfer.jumps.posterior.optimise import maximise
 from dyninfer.jumps.posterior.summaries import rate_table
@@ -31,7 +34,7 @@ _FASTEST_START = 2.0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class DwellFit:
+class DwellFit(SavedFit):
     """What dwell times say of a generator.
 
     Attributes
@@ -73,6 +76,51 @@ class DwellFit:
         ``flat`` where the data say nothing about it.
         """
         return rate_table(self.fit, self.process.state_names, level)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        fit = self.fit
+        return {
+            "theta": fit.theta,
+            "information": fit.information,
+            "log_likelihood": fit.log_likelihood,
+            "n_observed": fit.n_observed,
+            "converged": fit.converged,
+            "edges": fit.scheme.edges,
+            "design": fit.scheme.design,
+            "offset": fit.scheme.offset,
+        }
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "state_names": list(self.process.state_names),
+            "open_states": list(self.open_states),
+            "dead_time": self.dead_time,
+            "iterations": self.fit.iterations,
+        }
+
+    @classmethod
+    def _restored(cls, facts: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
+        names = [str(name) for name in facts["state_names"]]
+        scheme = _scheme_of_file(tensors, len(names))
+        size = scheme.n_parameters
+        fit = JumpFit(
+            scheme=scheme,
+            theta=check_shape(tensors["theta"], "theta", size),
+            log_likelihood=check_shape(tensors["log_likelihood"], "log_likelihood"),
+            curvature=Curvature(check_shape(tensors["information"], "information", size, size)),
+            n_observed=check_shape(tensors["n_observed"], "n_observed"),
+            converged=check_shape(tensors["converged"], "converged"),
+            iterations=int(facts["iterations"]),
+        )
+        open_states = tuple(facts["open_states"])
+        # Refuses names of no state here, and not where the law is asked for.
+        open_numbers(open_states, names)
+        return cls(
+            process=MarkovJump(fit.generator, state_names=names),
+            fit=fit,
+            open_states=open_states,
+            dead_time=float(facts["dead_time"]),
+        )
 
 
 @own_surroundings()
@@ -209,6 +257,19 @@ def _scheme_of(jumps: Jumps | RateScheme | str, names: Sequence[str]) -> RateSch
             f"jumps has {jumps.n_states} states and state_names {len(names)}; give as many names"
         )
     return jumps
+
+
+def _scheme_of_file(tensors: dict[str, Tensor], n_states: int) -> RateScheme:
+    edges = tensors["edges"]
+    design = tensors["design"]
+    n_edges = len(edges)
+    check_shape(edges, "edges", n_edges, 2)
+    check_shape(design, "design", n_edges, design.shape[-1])
+    check_shape(tensors["offset"], "offset", n_edges)
+    is_state = (edges >= 0) & (edges < n_states)
+    if edges.is_floating_point() or not bool(is_state.all()):
+        raise ValueError(f"'edges' names states that are none of {n_states}")
+    return RateScheme(n_states, edges, design, tensors["offset"])
 
 
 def _mean_times(dwell_times: DwellTimes) -> tuple[float, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -137,33 +136,3 @@ class PhaseType:
         rates = [round(rate, 6) for rate in self.rates.tolist()]
         continuing = [round(p, 6) for p in self.continuing.tolist()]
         return f"PhaseType(rates={rates}, continuing={continuing})"
-
-
-def log_erlang(n_phases: int, theta: Tensor, times: Tensor, is_complete: Tensor) -> Tensor:
-    """Log-densities ``(n,)`` of Erlang times, log-survivals of those not over.
-
-    ``theta`` ``(1,)`` is the logarithm of the rate.
-    """
-    x = theta.exp() * times
-    log_power = (n_phases - 1) * times.log() - math.lgamma(n_phases)
-    log_density = n_phases * theta - x + log_power
-    shape = torch.full_like(x, n_phases)
-    survival = torch.special.gammaincc(shape, x)
-    log_survival = survival.log()
-    return torch.where(is_complete, log_density, log_survival)
-
-
-def log_coxian(theta: Tensor, times: Tensor, is_complete: Tensor) -> Tensor:
-    """The same of Coxian times.
-
-    ``theta`` ``(2 k − 1,)`` are the logarithms of the rates, then logits of going on.
-    """
-    n_phases = (len(theta) + 1) // 2
-    rates = theta[:n_phases].exp()
-    onward = rates[:-1] * theta[n_phases:].sigmoid()
-    subgenerator = torch.diag(onward, 1) - torch.diag(rates)
-    exponential = torch.matrix_exp(subgenerator * times.reshape(-1, 1, 1))
-    alive = exponential[:, 0]
-    ends = alive @ -subgenerator.sum(1)
-    value = torch.where(is_complete, ends, alive.sum(1))
-    return value.log()

@@ -60,7 +60,7 @@ class DwellTimes:
     last_complete: Any = True
 
     def __post_init__(self) -> None:
-        _check_dead_time(self.dead_time)
+        check_dead_time(self.dead_time)
         durations = [np.asarray(record, dtype=np.float64) for record in self.durations]
         if not durations:
             raise ValueError("durations holds no record; give one array of dwell times a record")
@@ -129,7 +129,7 @@ class DwellTimes:
 
     @classmethod
     def _of_visits(cls, visits: Sequence[Visits], dead_time: float) -> DwellTimes:
-        _check_dead_time(dead_time)
+        check_dead_time(dead_time)
         parts = [_resolved(part, dead_time) for part in visits]
         records = [record for record, _ in parts]
         is_open = [first for _, first in parts]
@@ -218,7 +218,8 @@ class DwellTimes:
             )
 
 
-def _check_dead_time(dead_time: Any) -> None:
+def check_dead_time(dead_time: Any) -> None:
+    """Raise a ValueError unless a dead time is one."""
     if not is_number(dead_time) or not 0 <= dead_time < np.inf:
         raise ValueError(f"dead_time must be a time from 0 on, found {brief(dead_time)}")
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -13,23 +14,30 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
-from dyninfer.jumps.dwell.phase_types import PhaseType
+from dyninfer.jumps.dwell.families import KINDS, PhaseFamily
+from dyninfer.jumps.dwell.intervals import log_means_table
 from dyninfer.jumps.dwell.rows import by_row
+from dyninfer.jumps.dwell.saving import SavedFit, check_shape
 from dyninfer.jumps.dwell.semi_markov import PhaseData, SemiMarkov, owners, phase_generator
 from dyninfer.jumps.likelihood.state_names import names_of
 from dyninfer.jumps.posterior.optimise import floored_inverse, maximise
 from dyninfer.jumps.process.chain import is_diagonal
-from dyninfer.learning.settings import brief, check_count, check_level
+from dyninfer.learning.model_file import table_from_text, table_to_text
+from dyninfer.learning.settings import brief, check_count, check_word
 from dyninfer.learning.surroundings import own_surroundings
 from dyninfer.learning.warn import warn
 
+NumberOfPhases = int | Mapping[str, int] | None
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class SemiMarkovFit:
-    """Erlang dwell times that explain labels.
+class SemiMarkovFit(SavedFit):
+    """Dwell times made of phases that explain labels.
 
     Attributes
     ----------
+    kind : {"erlang", "coxian"}
+        Family of the dwell times.
     model : SemiMarkov
         The likeliest.
     log_likelihood : float
@@ -37,14 +45,24 @@ class SemiMarkovFit:
     n_observed : int
         Number of labels that follow on another.
     theta, covariance : Tensor, ``(p,)`` and ``(p, p)``
-        Logarithms of the rates of the states, then what the jumps follow from.
+        Parameters of the dwell times of one state after the other, then what the jumps follow from.
+    table : DataFrame or None
+        Where the numbers of phases were chosen: one of every state by its name, then
+        ``log_likelihood`` and ``bic``, a row for each fit.
     """
 
+    kind: str
     model: SemiMarkov
     log_likelihood: float
     n_observed: int
     theta: Tensor
     covariance: Tensor
+    table: pd.DataFrame | None = None
+
+    @property
+    def aic(self) -> float:
+        """``2 p − 2 log L``."""
+        return 2 * len(self.theta) - 2 * self.log_likelihood
 
     @property
     def bic(self) -> float:
@@ -56,44 +74,77 @@ class SemiMarkovFit:
 
         One row per state: ``state``, ``n_phases``, ``mean``, ``low``, ``high``.
         """
-        check_level(level)
-        upper_tail = torch.tensor(0.5 + level / 2, dtype=torch.float64)
         laws = self.model.dwell_times
-        n_states = len(laws)
-        std = self.covariance.diagonal()[:n_states].sqrt()
-        factor = torch.exp(torch.special.ndtri(upper_tail) * std).numpy()
-        mean = np.array([law.mean for law in laws.values()])
-        columns = {
-            "state": list(laws),
-            "n_phases": [law.n_phases for law in laws.values()],
-            "mean": mean,
-            "low": mean / factor,
-            "high": mean * factor,
+        families = [PhaseFamily(self.kind, law.n_phases) for law in laws.values()]
+        table = log_means_table(families, self.theta, self.covariance, level)
+        table.insert(0, "state", list(laws))
+        table.insert(1, "n_phases", [family.n_phases for family in families])
+        return table
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {"theta": self.theta, "covariance": self.covariance}
+
+    def _facts(self) -> dict[str, Any]:
+        laws = self.model.dwell_times
+        return {
+            "kind": self.kind,
+            "n_phases": [[name, law.n_phases] for name, law in laws.items()],
+            "log_likelihood": self.log_likelihood,
+            "n_observed": self.n_observed,
+            "table": None if self.table is None else table_to_text(self.table),
         }
-        return pd.DataFrame(columns)
+
+    @classmethod
+    def _restored(cls, facts: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
+        check_word(facts["kind"], "kind", KINDS)
+        n_phases = dict(facts["n_phases"])
+        sizes = [check_count(size, "n_phases") for size in n_phases.values()]
+        families = [PhaseFamily(facts["kind"], size) for size in sizes]
+        n_states = len(families)
+        n_of_jumps = n_states * (n_states - 2)
+        size = n_of_jumps + sum(family.n_parameters for family in families)
+        theta = check_shape(tensors["theta"], "theta", size)
+        table = facts["table"]
+        return cls(
+            kind=facts["kind"],
+            model=model_of(list(n_phases), families, theta),
+            log_likelihood=float(facts["log_likelihood"]),
+            n_observed=check_count(facts["n_observed"], "n_observed"),
+            theta=theta,
+            covariance=check_shape(tensors["covariance"], "covariance", size, size),
+            table=None if table is None else table_from_text(table),
+        )
 
 
 @own_surroundings()
 def fit_semi_markov(
     paths: Paths,
-    n_phases: int | Mapping[str, int],
+    n_phases: NumberOfPhases = None,
+    kind: str = "erlang",
     *,
     entered: bool = True,
+    most_phases: int = 4,
     max_steps: int = 300,
 ) -> SemiMarkovFit:
-    """Fit Erlang dwell times and jumps to labels at given times.
+    """Fit dwell times made of phases, and jumps, to labels at given times.
 
-    One phase each is a Markov process. Fit several numbers of phases, and take the least ``bic``.
+    One phase each is a Markov process.
 
     Parameters
     ----------
     paths : Paths
         Labels, never wrong.
-    n_phases : int or mapping of str to int
-        Phases of every state, or of each by its name; those that are not named have one.
+    n_phases : int or mapping of str to int, optional
+        Phases of every state, or of each by its name; those that are not named have one. By default
+        they are chosen: one more in one state at a time, for as long as BIC falls.
+    kind : {"erlang", "coxian"}
+        Phases of one rate that all must be passed; or phases of rates of their own, from each of
+        which the stay may end.
     entered : bool
         Whether a path begins when its first state is entered; False for a process that has been
         running for long.
+    most_phases : int
+        Where their number is chosen, it is at most this in every state.
     max_steps : int
         Most steps of the maximisation.
 
@@ -101,6 +152,10 @@ def fit_semi_markov(
     ------
     ValueError
         If a state is named that does not exist, or no label follows on another.
+
+    References
+    ----------
+    Titman, Sharples. Semi-Markov models with phase-type sojourn distributions. Biometrics 66, 2010.
 
     Examples
     --------
@@ -110,38 +165,83 @@ def fit_semi_markov(
     >>> fit_semi_markov(path, {"G1": 2}).model.dwell_times["G1"].n_phases
     2
     """
+    check_word(kind, "kind", KINDS)
     names = names_of(paths, None)
-    sizes = _sizes(n_phases, names)
+    max_steps = check_count(max_steps, "max_steps")
+    fit = partial(_fit, paths, names, kind, entered=entered, max_steps=max_steps)
+    if n_phases is not None:
+        return fit(_sizes(n_phases, names))
+    return _chosen(fit, names, check_count(most_phases, "most_phases"))
+
+
+def _chosen(fit: partial[SemiMarkovFit], names: Sequence[str], most: int) -> SemiMarkovFit:
+    """The fit after which one more phase, in whatever state, has no smaller BIC."""
+    sizes = [1] * len(names)
+    best = fit(sizes)
+    rows = [[*sizes, best.log_likelihood, best.bic]]
+    state = 0
+    n_idle = 0
+    # A state that has not gained is asked again after another has: their stays are neighbours.
+    while n_idle < len(names):
+        larger = list(sizes)
+        larger[state] += 1
+        n_idle += 1
+        if larger[state] <= most:
+            other = fit(larger)
+            rows.append([*larger, other.log_likelihood, other.bic])
+            if other.bic < best.bic:
+                best, sizes, n_idle = other, larger, 0
+                continue
+        state = (state + 1) % len(names)
+    table = pd.DataFrame(rows, columns=[*names, "log_likelihood", "bic"])
+    return replace(best, table=table)
+
+
+def _fit(
+    paths: Paths,
+    names: Sequence[str],
+    kind: str,
+    sizes: Sequence[int],
+    *,
+    entered: bool,
+    max_steps: int,
+) -> SemiMarkovFit:
+    families = [PhaseFamily(kind, size) for size in sizes]
     data = PhaseData(paths, names, owners(sizes), entered)
     if data.n_observed == 0:
         raise ValueError(
             "every path has one label only; times between labels say how long they last"
         )
     durations = [times[-1] - times[0] for times in paths.times]
-    start = _start(sizes, float(np.sum(durations)) / data.n_observed)
+    gap = float(np.sum(durations)) / data.n_observed
 
     def log_likelihood(theta: Tensor) -> Tensor:
-        generator = _generator(theta, sizes)
+        generator = _generator(theta, families)
         return data.log_likelihoods(generator).sum()
 
-    max_steps = check_count(max_steps, "max_steps")
-    best = maximise(partial(by_row, log_likelihood), start.unsqueeze(0), max_iter=max_steps)
+    start = _start(families, gap).unsqueeze(0)
+    best = maximise(partial(by_row, log_likelihood), start, max_iter=max_steps)
     if not bool(best.converged.all()):
         warn("the dwell times did not converge: give more max_steps, or fewer phases", UserWarning)
     theta = best.theta[0]
-    rates = theta[: len(names)].exp().tolist()
-    laws = {
-        name: PhaseType.erlang(size, rate)
-        for name, size, rate in zip(names, sizes, rates, strict=True)
-    }
     covariance, _ = floored_inverse(best.information[0])
     return SemiMarkovFit(
-        model=SemiMarkov(laws, _jumps(theta, len(names))),
+        kind=kind,
+        model=model_of(names, families, theta),
         log_likelihood=float(best.value),
         n_observed=data.n_observed,
         theta=theta,
         covariance=covariance,
     )
+
+
+def model_of(names: Sequence[str], families: Sequence[PhaseFamily], theta: Tensor) -> SemiMarkov:
+    """The process of parameters ``(p,)``."""
+    of_laws, of_jumps = _split(theta, families)
+    laws = {}
+    for name, family, part in zip(names, families, of_laws, strict=True):
+        laws[name] = family.law(part)
+    return SemiMarkov(laws, _jumps(of_jumps, len(names)))
 
 
 def _sizes(n_phases: int | Mapping[str, int], names: Sequence[str]) -> list[int]:
@@ -155,30 +255,31 @@ def _sizes(n_phases: int | Mapping[str, int], names: Sequence[str]) -> list[int]
     return [check_count(n_phases.get(name, 1), f"n_phases[{name!r}]") for name in names]
 
 
-def _start(sizes: Sequence[int], gap: float) -> Tensor:
+def _start(families: Sequence[PhaseFamily], gap: float) -> Tensor:
     """Parameters ``(p,)``: a dwell time of three gaps, and every other state as likely next."""
-    rates = np.array(sizes) / (3 * gap)
-    n_states = len(sizes)
-    n_logits = n_states * (n_states - 2)
-    start = np.append(np.log(rates), np.zeros(n_logits))
-    return torch.from_numpy(start)
+    of_laws = [family.start(3 * gap) for family in families]
+    n_states = len(families)
+    logits = torch.zeros(n_states * (n_states - 2), dtype=torch.float64)
+    return torch.cat([*of_laws, logits])
 
 
-def _generator(theta: Tensor, sizes: Sequence[int]) -> Tensor:
-    rates = theta[: len(sizes)].exp()
-    blocks = []
-    for size, rate in zip(sizes, rates, strict=True):
-        ones = theta.new_ones(size)
-        onward = torch.diag(ones[1:], 1)
-        block = rate * (onward - torch.diag(ones))
-        blocks.append(block)
-    jumps = _jumps(theta, len(sizes))
-    return phase_generator(blocks, jumps)
+def _split(theta: Tensor, families: Sequence[PhaseFamily]) -> tuple[Sequence[Tensor], Tensor]:
+    """Parameters of the law of each state, and those of the jumps."""
+    sizes = [family.n_parameters for family in families]
+    n_of_jumps = len(theta) - sum(sizes)
+    *of_laws, of_jumps = theta.split([*sizes, n_of_jumps])
+    return of_laws, of_jumps
+
+
+def _generator(theta: Tensor, families: Sequence[PhaseFamily]) -> Tensor:
+    of_laws, of_jumps = _split(theta, families)
+    blocks = [family.subgenerator(part) for family, part in zip(families, of_laws, strict=True)]
+    return phase_generator(blocks, _jumps(of_jumps, len(families)))
 
 
 def _jumps(theta: Tensor, n_states: int) -> Tensor:
     """Probabilities ``(S, S)`` of the next state; the logit of each row's first target is 0."""
-    logits = theta[n_states:].reshape(n_states, n_states - 2)
+    logits = theta.reshape(n_states, n_states - 2)
     first = theta.new_zeros(n_states, 1)
     every_logit = torch.cat([first, logits], dim=1)
     shares = every_logit.softmax(1)
