@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -240,7 +241,8 @@ def _data(times: Any, is_complete: Any, dead_time: float) -> _Times:
     is_time = (durations > 0) & durations.isfinite()
     if len(durations) == 0 or not bool(is_time.all()):
         raise ValueError(f"times must be positive and finite, found {brief(times)}")
-    flags = torch.as_tensor(is_complete)
+    # By numpy, as a column of a table has an index that torch would read by.
+    flags = torch.from_numpy(np.array(is_complete))
     if flags.dtype != torch.bool or flags.shape not in ((), durations.shape):
         raise ValueError(
             f"is_complete must be True or False, or one of them for each of {len(durations)} "

@@ -182,6 +182,9 @@ def test_visits_are_cut_where_they_were_not_seen_to_begin_or_to_end():
     # The first was still b at time 3, and nobody knows at 4.
     assert rows["time"].tolist() == [1, 3, 1]
     assert rows["is_complete"].tolist() == [False, True, False]
+    of_b = rows[rows["state"] == "b"].iloc[::-1]
+    fit = fit_phases(of_b["time"] + 1, n_phases=1, is_complete=of_b["path"] == "1")
+    np.testing.assert_allclose(fit.law.rates, 1 / 4, rtol=1e-6)
     entered = state_visits(paths, entered=True)
     assert entered["time"].tolist() == [2, 1, 2, 3, 1]
     assert entered["path"].tolist() == ["0", "0", "1", "1", "1"]
