@@ -19,6 +19,7 @@ from dyninfer.estimators import Estimator as Estimator
 from dyninfer.estimators import load as load
 from dyninfer.estimators.action_matching import ActionMatching as ActionMatching
 from dyninfer.estimators.drift_families import DriftFamilies as DriftFamilies
+from dyninfer.estimators.fields import FieldEstimator as FieldEstimator
 from dyninfer.estimators.fractional_sde import FractionalSDE as FractionalSDE
 from dyninfer.estimators.kramers_moyal import KramersMoyal as KramersMoyal
 from dyninfer.estimators.lagrangian_flow import (
@@ -30,6 +31,7 @@ from dyninfer.estimators.snapshots import SnapshotEstimator as SnapshotEstimator
 from dyninfer.estimators.stochastic_interpolant import (
     StochasticInterpolant as StochasticInterpolant,
 )
+from dyninfer.estimators.vector_field import VectorFieldGP as VectorFieldGP
 from dyninfer.fractional.process import FractionalDiffusion as FractionalDiffusion
 from dyninfer.fractional.settings import Exact as Exact
 from dyninfer.fractional.settings import FractionalNoise as FractionalNoise

@@ -83,6 +83,7 @@ def test_worked_example_carries_one_gaussian_into_another(straight_flow):
         "docs/methods/markov_jump.md",
         "docs/methods/kramers_moyal.md",
         "docs/methods/drift_families.md",
+        "docs/methods/vector_field.md",
     ],
 )
 def test_example_runs(page, quick):

@@ -20,13 +20,13 @@ NAMES = {
     "di": """
         ActionMatching AllJumps ApparentDwellTimes BirthDeath Clones ConeCoupling Confusion
         Covariates DataManifold DensityCurve DensityRatio Diffusion DwellTimes EntropicOTCoupling
-        Estimator Exact ExactLabels ExactTimes FractionalDiffusion FractionalNoise FractionalSDE
+        Estimator Exact ExactLabels ExactTimes FieldEstimator FractionalDiffusion FractionalNoise FractionalSDE
         Gaussian GivenPairs GrowthFirstCoupling IdenticalChannels IndependentCoupling KMeansStates
         Labels Latent Localisation MarkovJump MarkovJumpInference MeanAcceleration MixtureStates
         OTCoupling Observed Only OptimalTransport PathEstimator Paths Periods PhysicalPotential
         Reversible SchrodingerBridge SnapshotEstimator Snapshots SparseOTCoupling
         StochasticInterpolant Training Trajectories UnbalancedOTCoupling UnbalancedTransport
-        UnbalancedWeights Variational WassersteinLagrangianFlow __version__ datasets load
+        UnbalancedWeights Variational VectorFieldGP WassersteinLagrangianFlow __version__ datasets load
         log_density metrics pl read_times simulate simulators solvers testing tl
     """,
     "di.tl": """
@@ -62,7 +62,7 @@ NAMES = {
         TorchDiffEq TorchSDE Tsit5 named
     """,
     "di.testing": """
-        check_estimator checks_of example_data example_paths
+        check_estimator checks_of example_data example_paths example_velocities
     """,
 }
 

@@ -14,9 +14,11 @@ SNAPSHOT_KEYS = (
     "condition_key",
     "growth_key",
 )
+FIELD_KEYS = ("velocity_key", "use_rep")
 PATH_KEYS = ("time_key", "path_key", "state_key", "use_rep", "condition_key")
 
 VELOCITY = "dyninfer_velocity"  # obsm: velocity of every cell, features per time unit
+VELOCITY_SD = "dyninfer_velocity_sd"  # obsm: standard deviation of each of its features
 EXPRESSION = "dyninfer_expression"  # layer: decoded expression, which the velocity moves
 TIME = "dyninfer_time"  # obs: time at which a state like the cell's is expected
 TIME_SD = "dyninfer_time_sd"  # obs: its standard deviation

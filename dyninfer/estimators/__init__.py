@@ -12,6 +12,7 @@ import importlib
 import pkgutil
 
 from dyninfer.estimators.base import Estimator, Outcome, Provenance, Run
+from dyninfer.estimators.fields import FieldEstimator
 from dyninfer.estimators.loading import load
 from dyninfer.estimators.paths import PathEstimator
 from dyninfer.estimators.snapshots import SnapshotEstimator
@@ -40,6 +41,7 @@ def registry() -> dict[str, type[Estimator]]:
 
 __all__ = [
     "Estimator",
+    "FieldEstimator",
     "Outcome",
     "PathEstimator",
     "Provenance",

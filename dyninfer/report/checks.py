@@ -12,6 +12,7 @@ from dyninfer.data.arrays import as_list
 from dyninfer.data.columns import MissingKey
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.words import quoted
+from dyninfer.estimators.fields import refuse_fields
 from dyninfer.learning.settings import brief
 from dyninfer.report.scene import Scene
 
@@ -30,6 +31,7 @@ def check_model(model: Any) -> None:
     # Not by class: a method of the user's own may be none of ours.
     if not hasattr(model, "source_") or not hasattr(model, "simulate"):
         raise TypeError(f"model must be a fitted method, found {brief(model)}")
+    refuse_fields(model, "a report")
 
 
 def check_snapshots(data: Any, name: str) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from sklearn.base import clone
 
-from dyninfer.estimators import Estimator, PathEstimator
-from dyninfer.testing import paths, snapshots
+from dyninfer.estimators import Estimator, FieldEstimator, PathEstimator
+from dyninfer.testing import fields, paths, snapshots
 from dyninfer.testing.common import Battery
+from dyninfer.testing.fields import example_velocities
 from dyninfer.testing.paths import example_paths
 from dyninfer.testing.snapshots import example_data
 
@@ -20,6 +21,8 @@ def checks_of(model: Estimator) -> Battery:
     """Checks that apply to a method, by name."""
     if isinstance(model, PathEstimator):
         return paths.CHECKS
+    if isinstance(model, FieldEstimator):
+        return fields.CHECKS
     return snapshots.CHECKS
 
 
@@ -34,4 +37,4 @@ def check_estimator(model: Estimator) -> None:
             raise AssertionError(f"{method} fails {name}: {error}") from error
 
 
-__all__ = ["check_estimator", "checks_of", "example_data", "example_paths"]
+__all__ = ["check_estimator", "checks_of", "example_data", "example_paths", "example_velocities"]

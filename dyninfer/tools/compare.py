@@ -17,6 +17,7 @@ from dyninfer.data.paths import Paths
 from dyninfer.data.reading import read_paths
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.estimators import Estimator, PathEstimator
+from dyninfer.estimators.fields import refuse_fields
 from dyninfer.learning.settings import brief, check_count, check_seed, to_plain
 from dyninfer.metrics.populations import metric_names
 from dyninfer.tools.held_out_paths import (
@@ -212,6 +213,8 @@ def compare(
 
 def _are_for_paths(data: Any, models: Mapping[str, Any], path_key: str | None) -> bool:
     """Whether the methods, or the data where there are none, are for paths; all must agree."""
+    for model in models.values():
+        refuse_fields(model, "compare")
     for_paths = [name for name, model in models.items() if isinstance(model, PathEstimator)]
     others = [name for name in models if name not in for_paths]
     if for_paths and others:

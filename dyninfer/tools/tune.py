@@ -14,6 +14,7 @@ from dyninfer.data.paths import Paths
 from dyninfer.data.reading import read_paths
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.estimators import Estimator, PathEstimator
+from dyninfer.estimators.fields import refuse_fields
 from dyninfer.estimators.fractional_sde import FractionalSDE
 from dyninfer.estimators.markov_jump import MarkovJumpInference
 from dyninfer.estimators.stochastic_interpolant import StochasticInterpolant
@@ -159,6 +160,7 @@ optional
 def _is_for_paths(data: Any, estimator: Any, path_key: str | None) -> bool:
     if estimator is None:
         return isinstance(data, Paths) or path_key is not None
+    refuse_fields(estimator, "tune")
     return isinstance(estimator, PathEstimator)
 
 

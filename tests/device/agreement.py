@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ class Case:
     tolerance: float
     # Of a fit; None where it has no training steps.
     n_steps: int | None = N_STEPS
+    keys: dict[str, str] = field(default_factory=dict)
 
 
 def fractional(**options: Any) -> di.FractionalSDE:
@@ -120,6 +121,14 @@ CASES = {
         None,
     ),
     "KramersMoyal": Case(lambda device: di.KramersMoyal(), tracks, drift, DOUBLE, None),
+    "VectorFieldGP": Case(
+        lambda device: di.VectorFieldGP(n_neighbors=20),
+        di.testing.example_velocities,
+        drift,
+        DOUBLE,
+        None,
+        {"velocity_key": "velocity_pca"},
+    ),
     "DriftFamilies": Case(
         lambda device: di.DriftFamilies(),
         families,
@@ -142,7 +151,7 @@ class Row:
 
 def fitted(case: Case, device: str) -> tuple[Any, float]:
     """A model, and the seconds that it took."""
-    options: dict[str, Any] = {"progress": False}
+    options: dict[str, Any] = {"progress": False} | case.keys
     if case.n_steps is not None:
         options["max_steps"] = case.n_steps
     data = case.data()

@@ -64,6 +64,12 @@ def _fits() -> dict[str, Door]:
         doors[f"{name}.fit"] = Door(
             f"di.{name}({{model}}).fit({{fit}})", {"model": model, "fit": fit}
         )
+    fit = {"data": ("adata()", values.cells), "velocity_key": ("'X_pca'", values.representation)}
+    fit |= {"use_rep": ("'X_pca'", values.representation)} | FIT
+    doors["VectorFieldGP.fit"] = Door(
+        "di.VectorFieldGP({model}).fit({fit})",
+        {"model": settings(di.VectorFieldGP, n_neighbors="10"), "fit": fit},
+    )
     doors["Snapshots then fit"] = Door(
         "di.ActionMatching(width=4, depth=1).fit(di.Snapshots({data}), max_steps=2, progress=False)",
         {"data": _snapshot_columns()},

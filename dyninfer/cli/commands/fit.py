@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from dyninfer.cli.arguments import add_data, by_prefix
 from dyninfer.cli.inputs import check_folder, find_method, read_cells
@@ -64,11 +65,16 @@ def _add_method(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     from dyninfer.cli import flags
     from dyninfer.data.paths import Paths
     from dyninfer.data.snapshots import Snapshots
-    from dyninfer.estimators import PathEstimator
+    from dyninfer.data.velocities import Velocities
+    from dyninfer.estimators import FieldEstimator, PathEstimator
     from dyninfer.learning.training import Training
 
     cls = find_method(option_text(argv, "--method") or METHOD)
-    reader = Paths if issubclass(cls, PathEstimator) else Snapshots
+    reader: Any = Snapshots
+    if issubclass(cls, PathEstimator):
+        reader = Paths
+    elif issubclass(cls, FieldEstimator):
+        reader = Velocities
     data = flags.of_signature(cls.fit, explained_by=[reader.from_anndata])
     own = flags.of_fields(cls, skip=["training"])
     groups = [("data and run", "fit.", data), (cls.__name__, "own.", own)]
