@@ -29,6 +29,12 @@ def test_the_floor_of_all_cells_is_that_of_fresh_samples_of_their_size(n, d):
     assert np.mean(floors) == pytest.approx(FRESH[n, d], rel=0.02)
 
 
+def test_the_floor_of_more_pairs_than_are_taken_is_that_of_all():
+    # 2 E|y − y'| / n, which is 4 / (n √π) for a normal law.
+    floor = finite_sample_floor(normals(9000, 1, 0), "energy")
+    assert floor == pytest.approx(4 / (9000 * np.sqrt(np.pi)), rel=0.02)
+
+
 def test_sides_of_different_size_have_a_floor_of_their_own():
     fresh = [wasserstein(normals(60, 5, k), normals(240, 5, k + 99)) for k in range(40)]
     data = [normals(240, 5, k + 500) for k in range(8)]

@@ -98,9 +98,27 @@ def test_a_missing_state_has_no_brier_score():
 
 
 def test_states_beyond_the_number_of_states_are_refused():
-    for draws, observed in (([[2]], [0]), ([[0]], [2]), ([[-1]], [0])):
+    # The last two hold states that are there, too.
+    wrong = [([[2]], [0]), ([[0]], [2]), ([[-1]], [0]), ([[1, 2]], [0, 0]), ([[0, 1]], [0, 2])]
+    for draws, observed in wrong:
         with pytest.raises(ValueError, match="holds state .* 2 states are numbered from 0 to 1"):
             brier_score(draws, observed, n_states=2)
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -1.0])
+def test_what_is_no_distribution_is_refused(odd):
+    with pytest.raises(ValueError, match="q must hold finite numbers, none negative"):
+        hellinger_distance([0.5, 0.5], [2.0, odd])
+    # The sum of the second is no number, though none of its numbers is infinite.
+    for q in ([0.0, 0.0], [1e308, 1e308], [[1.0, 1.0], [0.0, 0.0]]):
+        with pytest.raises(ValueError, match="q must hold finite numbers"):
+            hellinger_distance([0.5, 0.5], q)
+
+
+@pytest.mark.parametrize("half", [0.5, math.nan, math.inf, 2.0**53])
+def test_states_that_are_no_whole_numbers_are_refused(half):
+    with pytest.raises(ValueError, match="draws must hold whole numbers of states"):
+        brier_score([[0.0, half]], [0, 0], n_states=2)
 
 
 def test_shapes_and_draws_that_cannot_be_scored_are_refused():
@@ -108,6 +126,15 @@ def test_shapes_and_draws_that_cannot_be_scored_are_refused():
         crps(torch.zeros(3, 2), torch.zeros(3))
     with pytest.raises(ValueError, match="at least two draws"):
         crps(torch.zeros(1, 2), torch.zeros(2))
+    with pytest.raises(ValueError, match="draws must be .* found one number"):
+        crps(1.0, 1.0)
+    with pytest.raises(ValueError, match="p must be .* found one number"):
+        hellinger_distance(1.0, [1.0])
+    with pytest.raises(ValueError, match="p has 2 states and q has 1"):
+        hellinger_distance([1.0, 1.0], [1.0])
+    for draws in ([0, 1], [[0, 1]], [[0], [1]], np.zeros((0, 3))):
+        with pytest.raises(ValueError, match="draws must be .* shape of the observations"):
+            brier_score(draws, [0, 1, 1], n_states=2)
 
 
 def test_sparse_draws_are_read_and_those_without_numbers_refused():
