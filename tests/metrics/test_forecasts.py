@@ -164,3 +164,18 @@ def test_paths_of_one_observation_leave_nothing_to_forecast():
     paths = paths_of_lengths([1, 1])
     with pytest.raises(ValueError, match="no path has an observation to forecast from"):
         forecast_rest(paths, paths, numbered, 0.5, None, seed=0)
+
+
+def test_an_energy_score_that_no_forecast_has_is_said():
+    observed = np.array([[1.0, np.nan], [np.nan, 2.0], [3.0, 4.0]])
+    forecasts = Forecasts(
+        path=np.array([0, 0, 1]),
+        time=np.array([0.0, 1.0, 2.0]),
+        draws=np.zeros((2, 3, 2)),
+        observed=observed,
+        still=np.zeros((3, 2)),
+    )
+    with pytest.warns(UserWarning, match="energy_score is NaN for 1 of 2 paths"):
+        table = forecasts.by_path(2)
+    np.testing.assert_allclose(table["energy_score"], [np.nan, 5.0])
+    np.testing.assert_allclose(table["crps"], [1.5, 3.5])
