@@ -95,3 +95,9 @@ def test_tensors_of_times_are_read_as_their_numbers():
 
 def test_numbers_of_half_precision_stay_as_they_are():
     np.testing.assert_array_equal(di.read_times(np.array([0.5, 1], "float16")), [0.5, 1.0])
+
+
+def test_an_array_comes_back_for_a_list_and_a_series_for_a_series():
+    assert type(read_times(["0h", "12h"])) is np.ndarray
+    series = read_times(pd.Series(["0h", "12h"], index=["b", "a"]))
+    assert series.to_dict() == {"b": 0.0, "a": 12.0}

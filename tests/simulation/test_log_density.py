@@ -262,3 +262,42 @@ def test_wrong_arguments_of_a_density_with_noise_are_named(change, message):
     }
     with pytest.raises((ValueError, TypeError), match=message):
         log_density_with_noise(**arguments)
+
+
+def explosion_density(x):
+    """Of x' = −x² for a time of 1, which comes from x / (1 − x), with a normal start."""
+    source = x / (1 - x)
+    return normal_log_density(source) - 2 * torch.log(1 - x[:, 0])
+
+
+def normal_log_density(x):
+    return torch.distributions.Normal(0.0, 1.0).log_prob(x).sum(1)
+
+
+def test_points_that_cannot_be_followed_back_are_counted_and_no_others(recwarn):
+    process = Diffusion(drift=lambda t, x: -(x**2))
+    points = torch.tensor([[0.5], [-1.0], [0.2]], dtype=torch.float64)
+    values = log_density(process, points, (0.0, 1.0), normal_log_density)
+    torch.testing.assert_close(values, explosion_density(points), rtol=1e-4, atol=1e-4)
+    one_by_one = log_density(process, points, (0.0, 1.0), normal_log_density, chunk_size=1)
+    torch.testing.assert_close(one_by_one, values, rtol=1e-4, atol=1e-4)
+    assert [str(warning.message) for warning in recwarn] == []
+    # That of 2 comes from infinity, 0.5 time ago.
+    points = torch.cat([points, torch.tensor([[2.0]])])
+    with pytest.warns(RuntimeWarning, match="could not follow 1 of 4 points back"):
+        values = log_density(process, points, (0.0, 1.0), normal_log_density)
+    assert values.isfinite().tolist() == [True, True, True, False]
+    with pytest.warns(RuntimeWarning, match="could not follow 1 of 1 points back"):
+        assert log_density(process, points[3:], (0.0, 1.0), normal_log_density).isnan().all()
+
+
+def test_the_solver_of_a_density_is_tsit5_in_its_own_tolerances():
+    process = Diffusion(drift=lambda t, x: -(x**2))
+    points = torch.tensor([[0.5]], dtype=torch.float64)
+    fine = Tsit5(rtol=1e-10, atol=1e-12)
+    value = log_density(process, points, (0.0, 1.0), normal_log_density, solver=fine)
+    torch.testing.assert_close(value, explosion_density(points), rtol=1e-9, atol=1e-9)
+    with pytest.raises(TypeError, match="solver must be Tsit5"):
+        log_density(process, points, (0.0, 1.0), normal_log_density, solver="rk4")
+    with pytest.raises(ValueError, match="chunk_size"):
+        log_density(process, points, (0.0, 1.0), normal_log_density, chunk_size=0)
