@@ -98,6 +98,6 @@ def test_numbers_of_half_precision_stay_as_they_are():
 
 
 def test_an_array_comes_back_for_a_list_and_a_series_for_a_series():
-    assert type(read_times(["0h", "12h"])) is np.ndarray
-    series = read_times(pd.Series(["0h", "12h"], index=["b", "a"]))
+    assert type(di.read_times(["0h", "12h"])) is np.ndarray
+    series = di.read_times(pd.Series(["0h", "12h"], index=["b", "a"]))
     assert series.to_dict() == {"b": 0.0, "a": 12.0}

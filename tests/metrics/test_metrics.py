@@ -344,8 +344,10 @@ def test_metric_does_not_depend_on_the_size_of_blocks(name, monkeypatch):
     x, y, a = cloud(37, 3, 1), cloud(23, 3, 2, 0.3), weights(37, 3)
     whole = [score(name, x, y), score(name, x, y, a)]
     monkeypatch.setattr(metrics.kernels, "TILE", 5)
-    monkeypatch.setattr(metrics.transport, "CHUNK", 100)
-    assert [score(name, x, y), score(name, x, y, a)] == pytest.approx(whole, rel=1e-10)
+    # The second is less than one direction takes.
+    for chunk in (200, 10):
+        monkeypatch.setattr(metrics.transport, "CHUNK", chunk)
+        assert [score(name, x, y), score(name, x, y, a)] == pytest.approx(whole, rel=1e-10)
 
 
 @pytest.mark.filterwarnings("error")
