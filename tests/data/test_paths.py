@@ -116,6 +116,8 @@ def test_the_input_is_not_changed():
             "path 'v' is empty; leave it out",
         ),
         ({"times": [[0, 1], [3, 3]]}, ValueError, "path 'v' has several observations at time 3"),
+        # The first of several is named.
+        ({"times": [[7, 7], [3, 3]]}, ValueError, "path 'u' has several observations at time 7"),
         ({"times": [[0, 1], [0, np.nan]]}, ValueError, "path 'v' has missing or infinite times"),
         ({"times": [["a", "b"], ["c", "d"]]}, ValueError, "times must be numbers"),
         ({"states": [[0.0, 1.0], [np.nan, np.nan]]}, ValueError, "path 'v' has no observed value"),

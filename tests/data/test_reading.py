@@ -121,6 +121,10 @@ def test_cells_start_with_their_names_weights_and_conditions():
         assert cells_there.conditions.tolist() == ["u", "v", "w"] * 10
     with pytest.raises(ValueError, match="no snapshot at time 2; the times are 0, 1, 3"):
         read_start(adata, 2, known(source))
+    for weight in (0.0, -1.0, np.nan, np.inf):
+        adata.obs["w"] = weight
+        with pytest.raises(ValueError, match="weights at time 1 must be finite, non-negative"):
+            read_start(adata, 1, known(source))
 
 
 def test_cells_of_one_time_are_not_taken_for_those_of_its_neighbour():

@@ -804,3 +804,15 @@ def test_a_mass_that_no_float_holds_is_a_sentence_and_its_logarithm_is_there():
     np.testing.assert_allclose(traj[:, :2].mass, [1, math.exp(400)])
     # What matters to averages is relative, and stays.
     np.testing.assert_allclose(traj.weights[:, 2], [0.25, 0.75])
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_state_between_two_times_is_on_the_line_from_the_parent_of_each_row(sign):
+    # Rows change places before the second time, and all stem from row 0 at the third.
+    parents = torch.tensor([[0, 1, 0], [1, 0, 0]])
+    states = torch.tensor([[[1.0], [20.0], [300.0]], [[2.0], [10.0], [400.0]]])
+    times = sign * torch.tensor([0.0, 1.0, 2.0])
+    traj = Trajectories(states=states, times=times, parents=parents)
+    assert traj.at(sign * 0.5)[:, 0].tolist() == [11.0, 5.5]
+    assert traj.at(sign * 1.25)[:, 0].tolist() == [90.0, 115.0]
+    assert traj.at(sign * 1.0)[:, 0].tolist() == [20.0, 10.0]

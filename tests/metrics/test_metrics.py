@@ -454,6 +454,11 @@ def test_columns_of_dataframes_are_matched_by_name(name):
     assert METRICS[name](pd.DataFrame(x), reference) == pytest.approx(expected, rel=1e-12)
     with pytest.raises(ValueError, match="x and y have different columns: 'c' is in one only"):
         METRICS[name](frame.rename(columns={"c": "d"}), reference)
+    twice = frame[["a", "b", "c", "a"]]
+    with pytest.raises(ValueError, match="x .*'a'"):
+        METRICS[name](twice, reference)
+    with pytest.raises(ValueError, match="y .*'a'"):
+        METRICS[name](reference, twice)
 
 
 @pytest.mark.parametrize("far", [1e9, 1e160])

@@ -18,6 +18,9 @@ SPELLINGS = {
     "torchdiffeq:rk4": di.solvers.TorchDiffEq("rk4"),
     "torchsde:srk:adaptive": di.solvers.TorchSDE("srk", adaptive=True),
     "torchsde:midpoint:adjoint": di.solvers.TorchSDE("midpoint", adjoint=True),
+    "torchsde:euler_heun:adaptive:adjoint": di.solvers.TorchSDE(
+        "euler_heun", adaptive=True, adjoint=True
+    ),
     "skeleton": di.solvers.Skeleton(),
     "gillespie": di.solvers.Gillespie(),
     "fractional_euler": di.solvers.FractionalEuler(),
