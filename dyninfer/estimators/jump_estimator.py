@@ -160,6 +160,19 @@ class JumpEstimator(PathEstimator):
         prepared = self._prepared(paths)
         return state_table(paths, prepared, self._model(prepared), names)
 
+    def state_probabilities(self, data: AnnData | Paths) -> np.ndarray:
+        """Probabilities ``(path, L, S)`` of the states at every observation, given whole paths.
+
+        As long as the longest path; what lies past the end of a path says nothing. States are in
+        the order of ``process_.state_names``, and the rates those of each path's covariates.
+        """
+        self._check_fitted()
+        paths = self._as_paths(data)
+        prepared = self._prepared(paths)
+        with torch.no_grad():
+            smoothed = prepared.smooth(*self._model(prepared))
+        return smoothed.cpu().numpy()
+
     def annotations(self, adata: AnnData) -> dict[str, Any]:
         """The most probable state of every row, and its probability beside it."""
         table = self.posterior_states(adata)

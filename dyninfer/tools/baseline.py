@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from dyninfer.data.paths import Paths
 from dyninfer.jumps.likelihood.observation import GaussianEmission
 from dyninfer.jumps.posterior.residuals import without_baseline
@@ -24,7 +26,7 @@ def remove_baseline(model: Any, paths: Paths, n_stretches: int = 12) -> Paths:
     model : MarkovJumpInference
         Fitted to the signal with ``observation=Gaussian(...)``.
     paths : Paths
-        The signal, which is not changed.
+        The signal, which is not changed, with the covariates that the model depends on.
     n_stretches : int
         Straight lines per record; fewer where these would hold less than 25 observations. Too many
         follow the visits of states and not the baseline.
@@ -38,6 +40,8 @@ def remove_baseline(model: Any, paths: Paths, n_stretches: int = 12) -> Paths:
     ------
     TypeError
         If the model has learned no levels.
+    ValueError
+        If the paths lack a covariate that the rates of the model depend on.
     """
     emission = getattr(model, "emission_", None)
     if not isinstance(emission, GaussianEmission):
@@ -46,6 +50,7 @@ def remove_baseline(model: Any, paths: Paths, n_stretches: int = 12) -> Paths:
             f"found {type(model).__name__} without levels"
         )
     n_stretches = check_count(n_stretches, "n_stretches")
-    result = model.result_
-    parts = result.generator, result.emission, result.initial
-    return without_baseline(parts, model.observations(paths), n_stretches)
+    observed = model.observations(paths)
+    # Of rates with covariates, each path has its own: the states are those of its covariates.
+    chances = torch.from_numpy(model.state_probabilities(paths))
+    return without_baseline(emission, observed, chances, n_stretches)

@@ -55,7 +55,10 @@ def warn_of_residuals(model: Model, paths: Paths) -> None:
     """
     if not isinstance(model[1], GaussianEmission):
         return
-    parts = [_sums(residual) for residual in residuals_of(model, paths)]
+    data = HiddenPaths.of(paths)
+    with torch.no_grad():
+        chances = data.smooth(*model)
+    parts = [_sums(residual) for residual in residuals_of(model[1], paths, chances)]
     whole = _Sums(*np.sum(parts, axis=0))
     if whole.drift > _DRIFT * whole.square:
         deviations = np.sqrt(whole.drift / whole.n_observed)
@@ -116,13 +119,16 @@ def _sums(residual: Residual) -> _Sums:
     )
 
 
-def without_baseline(model: Model, paths: Paths, n_stretches: int) -> Paths:
-    """Paths without the piecewise-linear trend of what the model leaves of them."""
-    emission = model[1]
-    assert isinstance(emission, GaussianEmission)
+def without_baseline(
+    emission: GaussianEmission, paths: Paths, chances: Tensor, n_stretches: int
+) -> Paths:
+    """Paths without the piecewise-linear trend of what a model leaves of them.
+
+    ``chances`` ``(n, L, S)`` are those of the states, given all of a record.
+    """
     states = [record.astype(np.float64) for record in paths.states]
     typical_std = emission.std.mean(0).numpy()
-    for residual in residuals_of(model, paths):
+    for residual in residuals_of(emission, paths, chances):
         n_knots = min(n_stretches, len(residual.times) // _LEAST_OBSERVATIONS)
         if n_knots < 1:
             continue
@@ -134,12 +140,9 @@ def without_baseline(model: Model, paths: Paths, n_stretches: int) -> Paths:
 
 
 @torch.no_grad()
-def residuals_of(model: Model, paths: Paths) -> Iterator[Residual]:
+def residuals_of(emission: GaussianEmission, paths: Paths, chances: Tensor) -> Iterator[Residual]:
     """What is left of every record and feature, given the states by all of the record."""
     data = HiddenPaths.of(paths)
-    chances = data.smooth(*model)
-    emission = model[1]
-    assert isinstance(emission, GaussianEmission)
     shift = data.observed.unsqueeze(-2) - emission.mean
     z = shift / emission.std
     values = (chances.unsqueeze(-1) * z).sum(-2).numpy()

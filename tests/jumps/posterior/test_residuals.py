@@ -1,11 +1,16 @@
 """Drift of a baseline and noise with a memory are named, and nothing else is."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
 import dyninfer as di
+from dyninfer.jumps.likelihood.hidden import HiddenPaths
+from dyninfer.jumps.posterior.residuals import without_baseline
 
 TRUE = np.array([1.0, 2.0])
 TIMES = 0.05 * np.arange(3000)
@@ -47,6 +52,41 @@ def test_a_drift_is_named_and_can_be_subtracted():
     subtracted = paths.states[0] - flat.states[0]
     error = subtracted[:, 0] - (drift - drift.mean())
     assert error.std() < 0.06
+
+
+def test_a_baseline_is_that_of_the_states_at_the_covariates_of_a_path():
+    """Two kinds of records, in one of which the gate is hardly ever open, with levels of 0 and 1."""
+    rates = {"few": [[-0.1, 0.1], [5.0, -5.0]], "many": [[-3.0, 3.0], [1.0, -1.0]]}
+    states = []
+    for rate in rates.values():
+        gate = di.MarkovJump(rate)
+        run = di.simulate(gate, None, TIMES[:1000], n_paths=3, seed=4)
+        states.append(run.states.numpy())
+    noise = 0.4 * np.random.default_rng(0).normal(size=(6, 1000))
+    signal = np.concatenate(states) + noise
+    drift = 0.6 * TIMES[:1000] / TIMES[999]
+    kinds = {"kind": np.repeat(list(rates), 3)}
+    times = [TIMES[:1000]] * 6
+    paths = di.Paths(times=times, states=list(signal), covariates=pd.DataFrame(kinds))
+    model = di.MarkovJumpInference(
+        observation=di.Gaussian(2), covariates=di.Covariates("~ kind")
+    ).fit(paths, progress=False)
+    drifting = replace(paths, states=tuple(record[:, None] + drift[:, None] for record in signal))
+    flat = di.tl.remove_baseline(model, drifting, n_stretches=1)
+    plain = replace(drifting, covariates=None)
+    for kind, rows in (("few", slice(0, 3)), ("many", slice(3, 6))):
+        generator = torch.from_numpy(model.generator_at({"kind": kind}))
+        own = HiddenPaths.of(plain[rows])
+        initial = torch.from_numpy(model.initial_)
+        chances = own.smooth(generator, model.emission_, initial)
+        expected = without_baseline(model.emission_, plain[rows], chances, 1)
+        np.testing.assert_allclose(flat[rows].states, expected.states, atol=1e-9)
+    chances = model.state_probabilities(paths)
+    table = model.posterior_states(paths)
+    np.testing.assert_allclose(chances.max(-1).ravel(), table["probability"], atol=1e-12)
+    bare = replace(drifting, covariates=None)
+    with pytest.raises(ValueError, match="kind"):
+        di.tl.remove_baseline(model, bare)
 
 
 def test_filtered_noise_is_named():
