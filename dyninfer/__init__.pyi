@@ -32,11 +32,11 @@ from dyninfer.estimators.stochastic_interpolant import (
     StochasticInterpolant as StochasticInterpolant,
 )
 from dyninfer.estimators.vector_field import VectorFieldGP as VectorFieldGP
+from dyninfer.fractional.localisation import Localisation as Localisation
 from dyninfer.fractional.process import FractionalDiffusion as FractionalDiffusion
 from dyninfer.fractional.settings import Exact as Exact
 from dyninfer.fractional.settings import FractionalNoise as FractionalNoise
 from dyninfer.fractional.settings import Latent as Latent
-from dyninfer.fractional.settings import Localisation as Localisation
 from dyninfer.fractional.settings import Observed as Observed
 from dyninfer.fractional.settings import Variational as Variational
 from dyninfer.jumps.channels import IdenticalChannels as IdenticalChannels

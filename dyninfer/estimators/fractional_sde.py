@@ -39,18 +39,19 @@ from dyninfer.fractional.inference import (
     maximise,
     scaling_of,
 )
+from dyninfer.fractional.localisation import Localisation
 from dyninfer.fractional.own_modules import (
     check_present,
     load_tensors,
     with_parts,
     without_modules,
 )
+from dyninfer.fractional.point_errors import typical_errors
 from dyninfer.fractional.settings import (
     EquationSettings,
     Exact,
     FractionalNoise,
     Latent,
-    Localisation,
     Observed,
     Variational,
     without_place,
@@ -104,7 +105,8 @@ class FractionalSDE(IndexOfMemory, PathEstimator):
         By default exact where all is linear, else variational.
     observation_noise : float or Localisation, optional
         Standard deviation of the observations around the state, in the units of the data, positive;
-        None learns one for every feature. ``Localisation`` adds the blur of an exposure.
+        None learns one for every feature. ``Localisation`` adds the blur of an exposure, and takes
+        an error for every position.
 
     Attributes
     ----------
@@ -115,6 +117,7 @@ class FractionalSDE(IndexOfMemory, PathEstimator):
         Where the index changes, its values at the times of its knots; of a function of the user's
         own, at eleven even times.
     observation_noise_ : array ``(feature,)``
+        Where every position has an error of its own, their root mean square.
     history_ : DataFrame
         One row per step of the maximisation, or per few of training.
 
@@ -161,6 +164,12 @@ class FractionalSDE(IndexOfMemory, PathEstimator):
         check_present(self)
         self._equation.check()
 
+    @property
+    def covariate_columns(self) -> tuple[str, ...]:
+        """Columns that hold an error for every position."""
+        noise = self._equation.localisation
+        return () if noise is None else noise.error_columns
+
     def search_space(self, paths: Paths) -> dict[str, list[dict[str, Any]]]:
         """Noise without memory, where the index is learned: for ``tune``, plainest first."""
         if self.noise.hurst is not None:
@@ -172,6 +181,8 @@ class FractionalSDE(IndexOfMemory, PathEstimator):
     def facts(self, data: Paths, seed: int = 0) -> dict[str, Any]:
         """Horizon and gaps of the paths."""
         facts = facts_of(data, of_tracks=self._equation.localisation is not None)
+        if self.covariate_columns:
+            facts["errors"] = typical_errors(data, self.covariate_columns)
         check_knots(data, self.noise.hurst)
         return facts
 
@@ -186,7 +197,7 @@ class FractionalSDE(IndexOfMemory, PathEstimator):
             series = Series.of(data).scaled(self.scaling_)
             result = fit_by_bound(process, series, inference, self.training_, run)
             return Outcome(history=result.history, status=result.status, checkpointed=True)
-        series = Series.of_values(data).scaled(self.scaling_)
+        series = Series.of_values(data, self.covariate_columns).scaled(self.scaling_)
         series = inference.place(process, series)
         max_steps = run.max_steps or inference.max_steps
         fit = maximise(process.prior, series, max_steps)
@@ -343,7 +354,9 @@ class FractionalSDE(IndexOfMemory, PathEstimator):
     @property
     def _fitted(self) -> FittedEquation:
         is_latent = isinstance(self.state, Latent)
-        return FittedEquation(self.model_, self.scaling_, is_latent, self.facts_)
+        return FittedEquation(
+            self.model_, self.scaling_, is_latent, self.facts_, self.covariate_columns
+        )
 
     def _keep(self, process: Any) -> None:
         self.model_ = process.eval().requires_grad_(False)

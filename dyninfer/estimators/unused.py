@@ -74,6 +74,10 @@ class PathMethod(Protocol):
     takes_covariates: ClassVar[bool]
 
     @property
+    def covariate_columns(self) -> tuple[str, ...]:
+        """Columns of covariates that it learns from."""
+
+    @property
     def uses(self) -> frozenset[str]:
         """Keys that it learns from."""
 
@@ -101,7 +105,9 @@ def refuse_unused_condition(method: PathMethod, condition_key: str | None, data:
 
 
 def _refuse_unused_covariates(method: PathMethod, data: Any) -> None:
-    if method.takes_covariates or not isinstance(data, Paths) or data.covariates is None:
+    if method.takes_covariates or method.covariate_columns:
+        return
+    if not isinstance(data, Paths) or data.covariates is None:
         return
     raise ValueError(
         f"the paths have covariates, which {type(method).__name__} does not take; use "

@@ -10,6 +10,7 @@ from typing import Any
 from numpy import ndarray
 
 from dyninfer.fractional.index_settings import changes, check_hurst
+from dyninfer.fractional.localisation import Localisation
 from dyninfer.fractional.noise.motion import Kind
 from dyninfer.learning.parallel import pick_device
 from dyninfer.learning.settings import Settings, brief
@@ -112,55 +113,6 @@ class Latent(Settings):
         check_part("state.decoder", self.decoder, ("linear", "network"))
         if self.encoder is not None:
             check_part("state.encoder", self.encoder, ("network",))
-
-
-@dataclass(kw_only=True, repr=False, eq=False)
-class Localisation(Settings):
-    """How a camera sees a moving particle: blurred by its exposure, and with an error.
-
-    A position is the mean of the path over an exposure around its time, plus independent noise.
-    Blur takes from short displacements what the error adds, so that either alone bends the index.
-
-    Parameters
-    ----------
-    exposure : float
-        Part of a frame during which the shutter is open, from 0 to 1.
-    error : float, optional
-        Standard deviation of the noise of a position, in the units of the data; None learns one for
-        every feature.
-    frame : float, optional
-        Time of a frame; None takes the shortest gap of the data. It is needed where all gaps are
-        longer than a frame.
-    """
-
-    exposure: float = 0.0
-    error: float | None = None
-    frame: float | None = None
-
-    def check(self) -> None:
-        """Raise a ValueError naming a setting that cannot be."""
-        prefix = "observation_noise."
-        self.check_kinds(prefix)
-        if not 0 <= self.exposure <= 1:
-            raise ValueError(
-                f"{prefix}exposure is a part of a frame, 0 to 1; found {brief(self.exposure)}"
-            )
-        for name in ("error", "frame"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{prefix}{name} must be positive, or None; found {brief(value)}")
-
-    def time_of(self, least_gap: float) -> float:
-        """Time of an exposure, or a ValueError where it is longer than the gap of two positions."""
-        frame = self.frame or least_gap
-        exposure = self.exposure * frame
-        # A gap of one frame may differ from it by rounding.
-        if exposure > least_gap * (1 + 1e-6):
-            raise ValueError(
-                f"an exposure takes {exposure:g}, but two positions of a path are {least_gap:g} "
-                "apart; give observation_noise.frame in the unit of the times"
-            )
-        return exposure
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -277,7 +229,9 @@ class EquationSettings:
     def error(self) -> float | None:
         """Known deviation of the observations, in the units of the data."""
         noise = self.observation_noise
-        return noise.error if isinstance(noise, Localisation) else noise
+        if isinstance(noise, Localisation):
+            return noise.common_error
+        return noise
 
     @property
     def chosen_inference(self) -> Exact | Variational:

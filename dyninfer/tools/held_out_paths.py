@@ -168,7 +168,8 @@ class HeldOutPaths(Scoring[PathFold]):
         paths = self.data
         if paths.conditions is not None and "condition_key" not in model.uses:
             paths = replace(paths, conditions=None)
-        if paths.covariates is not None and not model.takes_covariates:
+        takes = model.takes_covariates or bool(model.covariate_columns)
+        if paths.covariates is not None and not takes:
             paths = replace(paths, covariates=None)
         return paths
 

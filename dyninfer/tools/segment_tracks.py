@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from scipy.stats import norm
 from dyninfer.data import keys
 from dyninfer.data.paths import Paths
 from dyninfer.data.paths.frames import frame_numbers, frame_of
-from dyninfer.data.reading import read_paths
+from dyninfer.data.reading import is_anndata, read_paths
 from dyninfer.fractional.noise.segment_fit import SegmentFit, fit_segment
 from dyninfer.fractional.noise.segmentation import (
     Camera,
@@ -22,6 +22,7 @@ from dyninfer.fractional.noise.segmentation import (
     best_likelihoods,
     motions_of,
 )
+from dyninfer.fractional.point_errors import point_errors
 from dyninfer.learning.settings import brief, check_count, check_level, is_number
 from dyninfer.learning.warn import warn
 
@@ -46,7 +47,7 @@ def segment_tracks(
     time_key: str | None = None,
     path_key: str | None = None,
     use_rep: str | None = None,
-    error: float = 0.0,
+    error: float | str = 0.0,
     exposure: float = 0.0,
     frame: float | None = None,
     min_frames: int = 10,
@@ -67,10 +68,11 @@ def segment_tracks(
         frame counts where all coordinates are there.
     time_key, path_key, use_rep : str, optional
         Of an AnnData, as in ``fit`` of a method that learns from paths.
-    error : float
+    error : float or str
         Standard deviation of a position in every coordinate, in the units of the data: left out,
         it lowers the exponents. ``FractionalSDE(drift="none", observation_noise=Localisation())``
-        learns one.
+        learns one. Text names the column of covariates, or of ``obs``, that holds one for every
+        position.
     exposure : float
         Part of a frame during which the shutter is open, from 0 to 1.
     frame : float, optional
@@ -102,8 +104,8 @@ def segment_tracks(
     Notes
     -----
     The time that a track takes grows with the cube of its length: a third of a second for 200
-    frames. In tracks of more than 300 frames, or with missing ones, changes are looked for at every
-    second (third, fourth ...) position only.
+    frames. In tracks of more than 300 frames, with missing ones or with errors of single positions,
+    changes are looked for at every second (third, fourth ...) position only.
 
     Examples
     --------
@@ -115,19 +117,26 @@ def segment_tracks(
     2
     """
     source = keys.chosen(locals(), ("time_key", "path_key", "use_rep"))
+    columns = (error,) if isinstance(error, str) else ()
+    if columns and is_anndata(data):
+        source = source | {"covariate_keys": [error]}
     paths = read_paths(data, source, reader="segment_tracks", reason=_REASON)
     if paths.discrete:
         raise TypeError("segment_tracks reads positions, and these paths have discrete states")
-    _check_numbers(error, exposure, penalty)
+    if not columns:
+        _check_error(error)
+    _check_numbers(exposure, penalty)
     min_frames = check_count(min_frames, "min_frames")
     if min_frames < _FEWEST:
         raise ValueError(f"min_frames must be at least {_FEWEST}, found {brief(min_frames)}")
     level = check_level(level)
     frame = frame_of(paths, frame)
-    tracks = [_track(paths, number, frame) for number in range(len(paths))]
+    errors = _errors(paths, columns)
+    tracks = [_track(paths, number, frame, errors[number]) for number in range(len(paths))]
     can_fit = np.array([_can_fit(track) for track in tracks])
     _warn_of_still(paths, can_fit)
     camera = Camera(_effective_error(tracks, error), exposure)
+    can_rest = bool(columns) or error != 0
     moving = [track for track, is_fit in zip(tracks, can_fit, strict=True) if is_fit]
     divisions = iter(_divided(moving, camera, min_frames, penalty))
     rows = []
@@ -139,7 +148,7 @@ def segment_tracks(
             row = {"path": name, "segment": segment, **_extent(part, frame)}
             row |= dict.fromkeys(_COLUMNS, np.nan)
             if is_fit:
-                fit = fit_segment(part, camera, can_rest=error > 0)
+                fit = fit_segment(part, camera, can_rest)
                 row |= _in_units(fit, frame, level)
             rows.append(row)
     return pd.DataFrame(rows)
@@ -197,21 +206,34 @@ def _in_units(fit: SegmentFit, frame: float, level: float) -> dict[str, float]:
     }
 
 
-def _track(paths: Paths, number: int, frame: float) -> Track:
+def _errors(paths: Paths, columns: tuple[str, ...]) -> list[ndarray | None]:
+    """Deviation of every position of each path ``(l_i,)``, where they have their own."""
+    if not columns:
+        return [None] * len(paths)
+    of_rows = point_errors(paths, columns)[:, 0]
+    return np.split(of_rows, np.cumsum(paths.lengths)[:-1])
+
+
+def _track(paths: Paths, number: int, frame: float, errors: ndarray | None) -> Track:
     """Positions of a path, by the numbers of their frames."""
     states = np.asarray(paths.states[number], dtype=np.float64)
     is_there = ~np.isnan(states).any(1)
     frames = frame_numbers(paths, number, frame).astype(np.float64)
     start = float(paths.times[number][0])
-    return Track(frames[is_there], states[is_there], start)
+    own = None if errors is None else errors[is_there]
+    return Track(frames[is_there], states[is_there], start, own)
 
 
 def _can_fit(track: Track) -> bool:
     return len(track.frames) >= _FEWEST and bool(track.displacements.any())
 
 
-def _effective_error(tracks: list[Track], error: float) -> float:
-    if error > 0:
+def _effective_error(tracks: list[Track], error: float | str) -> float:
+    own = [track.errors for track in tracks if track.errors is not None]
+    if own:
+        # The motions that are tried begin below it.
+        return float(np.median(np.concatenate(own)))
+    if isinstance(error, float | int) and error > 0:
         return float(error)
     sizes = [np.abs(track.displacements).ravel() for track in tracks]
     every = np.concatenate(sizes)
@@ -229,9 +251,14 @@ def _warn_of_still(paths: Paths, can_fit: ndarray) -> None:
         )
 
 
-def _check_numbers(error: float, exposure: float, penalty: float | None) -> None:
+def _check_error(error: Any) -> None:
     if not is_number(error) or not 0 <= error < np.inf:
-        raise ValueError(f"error must be a number, 0 or more, found {brief(error)}")
+        raise ValueError(
+            f"error must be a number, 0 or more, or the name of a column; found {brief(error)}"
+        )
+
+
+def _check_numbers(exposure: float, penalty: float | None) -> None:
     if not is_number(exposure) or not 0 <= exposure <= 1:
         raise ValueError(f"exposure is a part of a frame, 0 to 1; found {brief(exposure)}")
     if penalty is not None and (not is_number(penalty) or not 0 < penalty < np.inf):

@@ -1,4 +1,7 @@
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.stats import multivariate_normal
@@ -32,10 +35,12 @@ def blurred_tracks(hurst, exposure, *, n=40, length=40, error=0.3, seed=0):
 
 
 def fitted(states, exposure, times=None, drift="none", **settings):
-    if times is None:
+    if times is None and not isinstance(states, Paths):
         times = [np.arange(float(len(s))) for s in states]
     noise = Localisation(exposure=exposure, **settings)
-    paths = Paths(times=times, states=list(states))
+    paths = states
+    if not isinstance(states, Paths):
+        paths = Paths(times=times, states=list(states))
     return FractionalSDE(drift=drift, observation_noise=noise).fit(paths, progress=False)
 
 
@@ -131,6 +136,120 @@ def test_posterior_of_the_motion_is_that_of_a_fine_grid():
     start = model.scaling_.shift[0].item() + scale * prior.start_mean[0].item()
     expected = start + cross @ np.linalg.solve(observed, states[0, :, 0] - start)
     np.testing.assert_allclose(found, expected, atol=0.06)
+
+
+def seen_by(n=6, length=14, blinks=0.3):
+    """Tracks that blink, drift, and have an error of their own for every position."""
+    rng = np.random.default_rng(3)
+    sigma = rng.uniform(0.1, 0.9, (n, length, 2))
+    clean = blurred_tracks(0.4, 0.5, n=n, length=length, error=0.0)
+    states = clean + sigma * rng.normal(size=sigma.shape) + 0.3 * np.arange(length)[:, None]
+    is_dark = rng.random((n, length)) < blinks
+    is_dark[:, :2] = False
+    states[is_dark] = np.nan
+    table = {"sx": sigma[..., 0].ravel(), "sy": sigma[..., 1].ravel()}
+    times = [50 + 0.1 * np.arange(length)] * n
+    return Paths(times=times, states=list(states), covariates=pd.DataFrame(table))
+
+
+def dense_log_likelihood(model, paths, shift):
+    """By hand: every covariance is an integral over two exposures, of 60 points each."""
+    prior, scale = model.model_.prior, model.scaling_.scale.numpy()
+    drift = model.process_.drift(torch.tensor(0.0), torch.zeros(1, 2))[0].numpy()
+    start = model.scaling_.shift.numpy() + scale * prior.start_mean.numpy()
+    sigma = paths.covariates.to_numpy().reshape(len(paths), -1, 2)
+    n_points = 60
+    offsets = 0.05 * ((np.arange(n_points) + 0.5) / n_points - 0.5)
+    power = 2 * model.hurst_
+    totals = []
+    for k, states in enumerate(paths.states):
+        total = 0.0
+        for j in range(2):
+            row = ~np.isnan(states[:, j])
+            middles = paths.times[k][row] - 50 + shift
+            shutter = middles[:, None] + offsets
+            own = (np.abs(shutter) ** power).mean(1)
+            lags = shutter[:, None, :, None] - shutter[None, :, None, :]
+            # Within one exposure the power has a corner that points do not resolve.
+            between = (np.abs(lags) ** power).mean((2, 3))
+            np.fill_diagonal(between, 2 * 0.05**power / ((power + 1) * (power + 2)))
+            motion = 0.5 * (own[:, None] + own - between)
+            spread = (scale[j] * prior.scale[j].item()) ** 2 * motion
+            spread += (scale[j] * prior.log_start[j].exp().item()) ** 2
+            spread += np.diag(sigma[k, row, j] ** 2)
+            mean = start[j] + drift[j] * middles
+            total += multivariate_normal(mean, spread).logpdf(states[row, j])
+        totals.append(total)
+    return totals
+
+
+@pytest.mark.parametrize(("stamp", "shift"), [("start", 0.025), ("middle", 0.0), ("end", -0.025)])
+def test_errors_of_single_positions_and_drift_have_the_likelihood_written_out(stamp, shift):
+    paths = seen_by()
+    model = fitted(paths, 0.5, drift="constant", error=["sx", "sy"], stamp=stamp)
+    expected = dense_log_likelihood(model, paths, shift)
+    np.testing.assert_allclose(model.log_likelihoods(paths), expected, atol=2e-3)
+
+
+def test_where_a_particle_was_depends_on_when_its_time_was_taken():
+    """A fast drift through a full exposure: half of it lies between the stamps."""
+    states = blurred_tracks(0.5, 1.0, n=12, length=10, error=0.01) + 8.0 * np.arange(10)[:, None]
+    asked = [4.0, 6.0]
+    means = {}
+    for stamp in ("start", "middle", "end"):
+        model = fitted(states, 1.0, drift="constant", stamp=stamp)
+        paths = Paths(times=[np.arange(10.0)] * 12, states=list(states))
+        draws = model.posterior(paths).draw(asked, n_samples=200).states
+        means[stamp] = draws.mean((0, 1)).numpy()
+    np.testing.assert_allclose(means["middle"] - means["start"], 4.0, atol=0.2)
+    np.testing.assert_allclose(means["end"] - means["middle"], 4.0, atol=0.2)
+
+
+def test_a_common_error_is_the_same_as_a_column_of_it(tmp_path):
+    paths = seen_by(blinks=0.0)
+    common = fitted(replace(paths, covariates=None), 0.5, error=0.4)
+    rows = pd.DataFrame({"sigma": np.full(paths.lengths.sum(), 0.4)})
+    single = fitted(replace(paths, covariates=rows), 0.5, error="sigma")
+    assert single.hurst_ == pytest.approx(common.hurst_, abs=1e-6)
+    np.testing.assert_allclose(single.observation_noise_, 0.4)
+    again = load(single.save(tmp_path / "model.safetensors"))
+    expected = common.log_likelihoods(replace(paths, covariates=None))
+    found = again.log_likelihoods(replace(paths, covariates=rows))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_known_errors_find_an_index_that_one_error_for_all_bends():
+    rng = np.random.default_rng(0)
+    sigma = np.where(rng.random((40, 30)) < 0.15, 3.0, 0.1)
+    states = blurred_tracks(0.3, 0.5, n=40, length=30, error=0.0)
+    states += sigma[..., None] * rng.normal(size=states.shape)
+    times = [np.arange(30.0)] * 40
+    table = pd.DataFrame({"sigma": sigma.ravel()})
+    paths = Paths(times=times, states=list(states), covariates=table)
+    model = fitted(paths, 0.5, error="sigma")
+    low, high = model.hurst_interval(0.99)
+    assert low < 0.3 < high
+    blind = fitted(replace(paths, covariates=None), 0.5)
+    wide_low, wide_high = blind.hurst_interval(0.99)
+    assert high - low < 0.6 * (wide_high - wide_low)
+
+
+def test_errors_that_are_none_are_named():
+    paths = seen_by(blinks=0.0)
+    with pytest.raises(ValueError, match=r"error='sz' names a column .* they have 'sx', 'sy'"):
+        fitted(paths, 0.5, error="sz")
+    with pytest.raises(ValueError, match="they have none; read the paths with covariate_keys"):
+        fitted(replace(paths, covariates=None), 0.5, error="sx")
+    with pytest.raises(ValueError, match="error names 3 columns for 2 features"):
+        fitted(paths, 0.5, error=["sx", "sy", "sx"])
+    wrong = paths.covariates.copy()
+    wrong.loc[15, "sx"] = 0.0
+    with pytest.raises(ValueError, match="error must be positive, found 0 in path '1'"):
+        fitted(replace(paths, covariates=wrong), 0.5, error="sx")
+    with pytest.raises(ValueError, match="the paths have covariates"):
+        fitted(paths, 0.5, error=0.2)
+    with pytest.raises(ValueError, match="stamp must be 'start', 'middle' or 'end'"):
+        fitted(paths, 0.5, error="sx", stamp="left")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ import torch
 from scipy.stats import multivariate_normal
 
 import dyninfer as di
-from dyninfer.fractional import FractionalBrownianMotion
+from dyninfer.fractional import FractionalBrownianMotion, blurred_covariance
+from dyninfer.fractional.noise.segment_fit import log_likelihood
 from dyninfer.fractional.noise.segmentation import (
     Camera,
     Motion,
@@ -98,6 +99,40 @@ def test_likelihood_of_every_segment_is_that_of_the_normal_distribution(missing)
     assert np.isneginf(table[-1, 1:]).all()
 
 
+def test_errors_of_single_positions_have_the_likelihood_written_out():
+    rng = np.random.default_rng(0)
+    frames = np.array([0.0, 1, 2, 3, 5, 6, 7, 8, 9])
+    errors = rng.uniform(0.1, 2.0, 9)
+    x = rng.normal(size=(9, 2))
+    motion = Motion(0.3, 1.5)
+    of_errors = Track(frames, x, 0.0, errors)
+    (table,) = best_likelihoods([of_errors], [motion], Camera(error=1.0, exposure=0.5))
+    positions = 1.5 * blurred_covariance(frames, 0.3, 0.5).numpy() + np.diag(errors**2)
+    to_steps = np.diff(np.eye(9), axis=0)
+    covariance = to_steps @ positions @ to_steps.T
+    law = multivariate_normal(np.zeros(8), covariance)
+    expected = law.logpdf(np.diff(x, axis=0).T).sum()
+    assert table[-1, 0] == pytest.approx(expected, rel=1e-5)
+    part = of_errors.between(4, 8)
+    law = multivariate_normal(np.zeros(4), covariance[4:, 4:])
+    expected = law.logpdf(np.diff(x[4:], axis=0).T).sum()
+    assert log_likelihood(part, motion, Camera(1.0, 0.5)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_dim_frames_are_no_change_of_motion():
+    """Errors that grow tenfold half-way look like a change, unless each position tells its own."""
+    rng = np.random.default_rng(5)
+    sigma = np.repeat([0.1, 1.5], 40)
+    tracks = [track((1.0, 0.1, 79), error=0.0, seed=seed) for seed in range(2)]
+    seen = [x + sigma[:, None] * rng.normal(size=x.shape) for x in tracks]
+    table = pd.DataFrame({"sigma": np.tile(sigma, 2)})
+    known = di.tl.segment_tracks(paths_of(*seen, covariates=table), error="sigma")
+    blind = di.tl.segment_tracks(paths_of(*seen), error=0.1)
+    assert known.groupby("path").size().tolist() == [1, 1]
+    assert blind.groupby("path").size().min() > 1
+    assert ((known["alpha_low"] < 1.0) & (known["alpha_high"] > 1.0)).all()
+
+
 def test_division_is_the_best_of_all():
     """Beside every division of ten displacements into segments of three or more."""
     rng = np.random.default_rng(1)
@@ -169,6 +204,7 @@ def test_blinking_and_anndata_are_read():
     ("settings", "words"),
     [
         ({"error": -1.0}, "error must be"),
+        ({"error": "sigma"}, "error='sigma' names a column"),
         ({"exposure": 2.0}, "exposure is a part"),
         ({"penalty": 0.0}, "penalty must be"),
         ({"min_frames": 3}, "min_frames must be at least 4"),

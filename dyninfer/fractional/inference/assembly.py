@@ -59,10 +59,15 @@ def _prior(settings: EquationSettings, facts: dict[str, Any], scaling: Scaling) 
     if error is not None:
         deviation = torch.full((n_features,), error, dtype=torch.float64)
         deviation = scaling.displacements(deviation)
+    elif "errors" in facts:
+        typical = torch.tensor(facts["errors"], dtype=torch.float64)
+        deviation = scaling.displacements(typical)
     exposure = None
+    shift = 0.0
     start_width = _START_WIDTH
     if settings.localisation is not None:
         exposure = settings.localisation.time_of(facts["least_gap"])
+        shift = settings.localisation.shift * exposure
         # Displacements are the unit of tracks, and what the positions of a few say nothing of.
         start_width = _START_WIDTH * facts["reach"]
     n_states = n_features
@@ -82,6 +87,7 @@ def _prior(settings: EquationSettings, facts: dict[str, Any], scaling: Scaling) 
         "latent": latent,
         "free_start": facts["free_start"],
         "exposure": exposure,
+        "shift": shift,
         "start_width": start_width,
     }
     if noise.changes:

@@ -45,12 +45,15 @@ class FittedEquation:
         Whether the coordinates are read out; they have no units then.
     facts : dict
         Those of :func:`facts_of`.
+    error_columns : tuple of str
+        Columns of covariates that hold an error for every position.
     """
 
     model: ExactModel | NeuralModel
     scaling: Scaling
     is_latent: bool
     facts: dict[str, Any]
+    error_columns: tuple[str, ...] = ()
 
     def process(self, per_dimension: bool) -> FractionalDiffusion:
         """The equation of the coordinates, with an index for each or one for all."""
@@ -131,13 +134,13 @@ class FittedEquation:
     def posterior(self, paths: Paths) -> PathPosterior:
         """What lies behind observed paths."""
         gap = self.facts["gap"]
-        return PathPosterior(self.model, paths, self.scaling, gap)
+        return PathPosterior(self.model, paths, self.scaling, gap, self.error_columns)
 
     def log_weights(self, paths: Paths, n_samples: int, seed: int) -> Tensor:
         """``log p(o, path) − log q(path)`` of draws, ``(n_samples, path)``."""
         series = Series.of(paths)
         if isinstance(self.model, ExactModel):
-            series = Series.of_values(paths)
+            series = Series.of_values(paths, self.error_columns)
         standardised = series.scaled(self.scaling)
         on_device = standardised.to(self.device)
         weights = self.model.log_weights(on_device, n_samples, seed).cpu()

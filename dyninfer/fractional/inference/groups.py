@@ -31,6 +31,8 @@ class Group(NamedTuple):
     mask : Tensor of bool, ``(n, m)``
     rows : Tensor of int64, ``(m,)``
         Numbers of the paths.
+    error : Tensor, ``(n,)``
+        Deviation of the values at each time; 0 where that of the feature counts.
     """
 
     feature: int
@@ -38,6 +40,7 @@ class Group(NamedTuple):
     values: Tensor
     mask: Tensor
     rows: Tensor
+    error: Tensor
 
 
 class Batch(NamedTuple):
@@ -52,6 +55,7 @@ class Batch(NamedTuple):
     values : Tensor, ``(g, n, m)``
     mask : Tensor of bool, ``(g, n, m)``
     rows : Tensor of int64, ``(g, m)``
+    error : Tensor, ``(g, n)``
     """
 
     feature: Tensor
@@ -60,9 +64,10 @@ class Batch(NamedTuple):
     values: Tensor
     mask: Tensor
     rows: Tensor
+    error: Tensor
 
 
-def batches_of(times: Tensor, values: Tensor, mask: Tensor) -> list[Batch]:
+def batches_of(times: Tensor, values: Tensor, mask: Tensor, error: Tensor) -> list[Batch]:
     """Batches of groups that one Cholesky factor serves: that of a path serves its beginnings.
 
     Parameters
@@ -70,8 +75,10 @@ def batches_of(times: Tensor, values: Tensor, mask: Tensor) -> list[Batch]:
     times : Tensor, ``(P, L)``
     values : Tensor, ``(P, L, F)``
     mask : Tensor of bool, ``(P, L, F)``
+    error : Tensor, ``(P, L, F)``
+        Deviation of each value; 0 where that of the feature counts.
     """
-    groups = _groups(times, values, mask)
+    groups = _groups(times, values, mask, error)
     groups.sort(key=lambda group: group.values.shape)
     batches = []
     first = 0
@@ -83,7 +90,7 @@ def batches_of(times: Tensor, values: Tensor, mask: Tensor) -> list[Batch]:
     return batches
 
 
-def _groups(times: Tensor, values: Tensor, mask: Tensor) -> list[Group]:
+def _groups(times: Tensor, values: Tensor, mask: Tensor, error: Tensor) -> list[Group]:
     elapsed = times - times[:, :1]
     distinct, code = rounded_unique(elapsed)
     n_features = values.shape[2]
@@ -91,18 +98,23 @@ def _groups(times: Tensor, values: Tensor, mask: Tensor) -> list[Group]:
     for feature in range(n_features):
         is_observed = mask[:, :, feature]
         of_feature = values[:, :, feature]
-        numbers = _numbers(code, is_observed)
+        levels, level = error[:, :, feature].unique(return_inverse=True)
+        # One number for a time and an error: both must agree where a factor is shared.
+        n_levels = len(levels)
+        numbers = _numbers(code * n_levels + level, is_observed)
         for longest, members in _by_longest(numbers):
             n_times = len(longest)
+            both = torch.tensor(longest)
             columns = [_column(of_feature[row], is_observed[row], n_times) for row in members]
             lengths = [len(numbers[row]) for row in members]
             position = torch.arange(n_times).unsqueeze(1)
             group = Group(
                 feature=feature,
-                elapsed=distinct[list(longest)],
+                elapsed=distinct[both // n_levels],
                 values=torch.stack(columns, dim=1),
                 mask=position < torch.tensor(lengths),
                 rows=torch.tensor(members),
+                error=levels[both % n_levels],
             )
             groups.append(group)
     return groups
@@ -130,6 +142,7 @@ def _batch(groups: list[Group]) -> Batch:
         values=_padded([group.values for group in groups]),
         mask=_padded([group.mask for group in groups]),
         rows=pad_sequence([group.rows for group in groups], batch_first=True),
+        error=pad_sequence([group.error for group in groups], batch_first=True),
     )
 
 

@@ -36,13 +36,23 @@ class PathPosterior:
         Units of the features.
     gap : float
         Longest step of a nonlinear equation after the last observation.
+    error_columns : tuple of str
+        Columns of covariates that hold an error for every position.
     """
 
-    def __init__(self, model: Any, paths: Paths, scaling: Scaling, gap: float):
+    def __init__(
+        self,
+        model: Any,
+        paths: Paths,
+        scaling: Scaling,
+        gap: float,
+        error_columns: tuple[str, ...] = (),
+    ):
         self.model = model
         self.paths = paths
         self.scaling = scaling
         self.gap = gap
+        self.error_columns = error_columns
 
     @own_surroundings()
     def draw(
@@ -115,7 +125,7 @@ class PathPosterior:
         # The times that were asked for come first, so that they can be told from the others.
         steps = self._steps_between(times)
         query = np.concatenate([times, steps])
-        standardised = self._standardised(Series.of(self.paths, query))
+        standardised = self._standardised(Series.of(self.paths, query, self.error_columns))
         n_times = len(times)
         positions = standardised.queried[:, :n_times]
         states, means = self.model.draw(standardised, n_samples, seed)

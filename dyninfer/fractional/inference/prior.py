@@ -69,6 +69,8 @@ class LinearPrior(nn.Module):
         fractional Brownian motion itself. None is the approximation, seen at once.
     start_width : float
         Deviation of a start that is not learned.
+    shift : float
+        Time from that of an observation to the middle of its exposure.
     """
 
     # Name of the logits of the index, and whether it changes in time.
@@ -100,6 +102,7 @@ class LinearPrior(nn.Module):
         free_start: bool,
         exposure: float | None = None,
         start_width: float = _WIDE_START,
+        shift: float = 0.0,
     ):
         super().__init__()
         self.noise = noise
@@ -107,6 +110,7 @@ class LinearPrior(nn.Module):
         self.latent = latent
         self.tau = tau
         self.exposure = exposure
+        self.shift = shift
         self.known_steps = KnownSteps(noise)
         zeros = torch.zeros(n_states)
         self._own_index(hurst, 1 if shared else n_states)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
@@ -16,6 +17,7 @@ from dyninfer.data.paths.observed import rows_with_values
 from dyninfer.data.times import Clock
 from dyninfer.fractional.gaussian.linear import rounded_unique
 from dyninfer.fractional.inference.groups import Batch, batches_of
+from dyninfer.fractional.point_errors import error_paths
 from dyninfer.learning.scaling import Scaling
 
 
@@ -39,6 +41,8 @@ class Series:
         Positions of the further times.
     placed : Tensor of int64, ``(P, l)``
         Positions of the times of the paths themselves.
+    error : Tensor, ``(P, L, F)``, optional
+        Deviation of every value, where each has its own; any number of what was not observed.
     """
 
     times: Tensor
@@ -48,10 +52,13 @@ class Series:
     gap: Tensor
     queried: Tensor
     placed: Tensor
+    error: Tensor | None = None
 
     @classmethod
-    def of(cls, paths: Paths, query: Any = ()) -> Series:
+    def of(cls, paths: Paths, query: Any = (), error_columns: Sequence[str] = ()) -> Series:
         """Batch of the paths, and of the times ``query`` ``(q,)`` in every one of them.
+
+        ``error_columns`` are those of the covariates that hold an error for every value.
 
         Raises
         ------
@@ -78,6 +85,10 @@ class Series:
         gaps, gap = rounded_unique(steps)
         mask = rows_at(mask, order)
         gap, mask = _shared(gap, mask)
+        error = None
+        if error_columns:
+            _, own_error, _ = error_paths(paths, error_columns).padded()
+            error = rows_at(pad(own_error.double(), after), order)
         return cls(
             times=times,
             values=rows_at(values, order),
@@ -86,12 +97,13 @@ class Series:
             gap=gap,
             queried=rank[:, n_own:],
             placed=rank[:, :n_own],
+            error=error,
         )
 
     @classmethod
-    def of_values(cls, paths: Paths) -> Series:
+    def of_values(cls, paths: Paths, error_columns: Sequence[str] = ()) -> Series:
         """Batch of the rows in which anything was observed: others cost time and say nothing."""
-        return cls.of(rows_with_values(paths))
+        return cls.of(rows_with_values(paths), error_columns=error_columns)
 
     def __len__(self) -> int:
         return len(self.times)
@@ -104,6 +116,7 @@ class Series:
             values=self.values[rows],
             queried=self.queried[rows],
             placed=self.placed[rows],
+            error=None if self.error is None else self.error[rows],
         )
         if len(self.gap) == 1:
             # All paths share their gaps, and what is missing.
@@ -135,13 +148,16 @@ class Series:
         """Values feature by feature, in groups of paths that share their times."""
         # Grouped path by path on the CPU, once, and weighed where the series is.
         device = self.times.device
-        batches = batches_of(self.times.cpu(), self.values.cpu(), self.full_mask.cpu())
+        error = torch.zeros_like(self.values) if self.error is None else self.error
+        parts = (self.times, self.values, self.full_mask, error)
+        batches = batches_of(*(part.cpu() for part in parts))
         return [Batch(*(part.to(device) for part in batch)) for batch in batches]
 
     def scaled(self, scaling: Scaling) -> Series:
         """The same series with scaled values, 0 where nothing was observed."""
         values = scaling.states(self.values)
-        return replace(self, values=values * self.mask)
+        error = None if self.error is None else scaling.displacements(self.error)
+        return replace(self, values=values * self.mask, error=error)
 
     def window(self, rows: Tensor, start: Tensor, length: int) -> Series:
         """Parts of ``length`` times of some paths, each from its own ``start`` ``(n,)``.
@@ -174,7 +190,8 @@ class Series:
         moved_tensors = {}
         for field in fields(self):
             tensor = getattr(self, field.name)
-            moved_tensors[field.name] = tensor.to(device)
+            if tensor is not None:
+                moved_tensors[field.name] = tensor.to(device)
         return Series(**moved_tensors)
 
     def refined(self, n_steps: int) -> Series:

@@ -7,6 +7,7 @@ closed form, for any times and gaps.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -32,12 +33,13 @@ def blurred_log_likelihood(prior: LinearPrior, series: Series) -> Tensor:
 
 def _batch_log_likelihood(prior: LinearPrior, batch: Batch) -> Tensor:
     """``(g, m)``; 0 of what is padded."""
-    covariance = _observed_covariance(prior, batch.feature, batch.elapsed)
+    middles = batch.elapsed + prior.shift
+    covariance = _observed_covariance(prior, batch.feature, middles, batch.error)
     # Times past the end of a list become numbers of variance one, independent of all others.
     both = batch.is_time.unsqueeze(-1) & batch.is_time.unsqueeze(-2)
     rest = (~batch.is_time).to(covariance)
     factor = torch.linalg.cholesky(covariance * both + rest.diag_embed())
-    mean = _mean(prior, batch.feature, batch.elapsed)
+    mean = _mean(prior, batch.feature, middles)
     error = batch.values - mean.unsqueeze(-1)
     white = whiten(factor, error * batch.mask)
     # Rows past the end of a path do not act on those before.
@@ -56,33 +58,42 @@ def blurred_posterior(prior: LinearPrior, series: Series, n_samples: int, seed: 
         shape, generator=generator, dtype=torch.float64, device=series.times.device
     )
     draws = torch.empty_like(normals)
+    errors = torch.zeros_like(series.values) if series.error is None else series.error
     with torch.no_grad():
         for row in range(n_paths):
             for feature in range(n_features):
                 is_observed = series.full_mask[row, :, feature]
                 values = series.values[row, is_observed, feature]
+                error = errors[row, is_observed, feature]
+                seen = _Seen(elapsed[row, is_observed] + prior.shift, values, error)
                 number = torch.tensor(feature)
-                mean, root = _conditional(prior, number, elapsed[row], is_observed, values)
+                mean, root = _conditional(prior, number, elapsed[row], seen)
                 own_normals = normals[:, row, :, feature]
                 draws[:, row, :, feature] = mean + own_normals @ root.T
     return draws
+
+
+class _Seen(NamedTuple):
+    """Averages over exposures, of one feature of one path."""
+
+    middles: Tensor  # (n,), of the exposures, elapsed from the first time of the path
+    values: Tensor  # (n,)
+    error: Tensor  # (n,), deviation of each; 0 where that of the feature counts
 
 
 def _conditional(
     prior: LinearPrior,
     feature: Tensor,
     elapsed: Tensor,
-    is_observed: Tensor,
-    values: Tensor,
+    seen: _Seen,
 ) -> tuple[Tensor, Tensor]:
-    """Mean ``(L,)`` and root ``(L, L)`` of the covariance of positions, given averages ``(n,)``."""
+    """Mean ``(L,)`` and root ``(L, L)`` of the covariance of positions, given what was seen."""
     hurst, variance, start = _parameters(prior, feature)
-    observed_times = elapsed[is_observed]
-    covariance = _observed_covariance(prior, feature, observed_times)
+    covariance = _observed_covariance(prior, feature, seen.middles, seen.error)
     factor = torch.linalg.cholesky(covariance)
-    cross = start + variance * cross_covariance(elapsed, observed_times, hurst, _exposure(prior))
+    cross = start + variance * cross_covariance(elapsed, seen.middles, hurst, _exposure(prior))
     of_points = start + variance * covariance_of_means(elapsed, hurst, 0.0)
-    error = values - _mean(prior, feature, observed_times)
+    error = seen.values - _mean(prior, feature, seen.middles)
     white_cross = whiten(factor, cross.T)
     white_error = whiten(factor, error.unsqueeze(1))
     shift = white_cross.T @ white_error
@@ -94,12 +105,17 @@ def _conditional(
     return mean, covariance_root(rest + lost.diag())
 
 
-def _observed_covariance(prior: LinearPrior, feature: Tensor, elapsed: Tensor) -> Tensor:
-    """Covariance ``(..., n, n)`` of what is observed at elapsed times, of features ``(...)``."""
+def _observed_covariance(
+    prior: LinearPrior, feature: Tensor, middles: Tensor, error: Tensor
+) -> Tensor:
+    """Covariance ``(..., n, n)`` of what is observed around elapsed times, of features ``(...)``.
+
+    ``error`` ``(..., n)`` is the deviation of each observation; 0 where that of the feature counts.
+    """
     hurst, variance, start = _parameters(prior, feature)
-    motion = covariance_of_means(elapsed, hurst, _exposure(prior))
-    error_variance = (2 * prior.log_noise[feature]).exp()
-    noise = error_variance.unsqueeze(-1).expand_as(elapsed)
+    motion = covariance_of_means(middles, hurst, _exposure(prior))
+    of_feature = (2 * prior.log_noise[feature]).exp().unsqueeze(-1)
+    noise = torch.where(error > 0, error.square(), of_feature)
     return start + variance * motion + noise.diag_embed()
 
 

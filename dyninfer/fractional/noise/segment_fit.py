@@ -80,7 +80,7 @@ def fit_segment(track: Track, camera: Camera, can_rest: bool) -> SegmentFit:
 
 def log_likelihood(track: Track, motion: Motion, camera: Camera) -> float:
     """Log density of the displacements of a track, in nats."""
-    covariance = camera.covariance(track.frames, *motion)
+    covariance = camera.covariance(track.frames, *motion, track.errors)
     factor = np.linalg.cholesky(covariance)
     displacements = track.displacements
     white = solve_triangular(factor, displacements, lower=True, check_finite=False)

@@ -30,7 +30,7 @@ class Camera:
     Attributes
     ----------
     error : float
-        Standard deviation of a position.
+        Standard deviation of a position, where it has none of its own.
     exposure : float
         Part of a frame, 0 to 1.
     """
@@ -38,13 +38,18 @@ class Camera:
     error: float
     exposure: float
 
-    def covariance(self, frames: ndarray, hurst: float, variance: float) -> ndarray:
+    def covariance(
+        self, frames: ndarray, hurst: float, variance: float, errors: ndarray | None = None
+    ) -> ndarray:
         """Covariance ``(n − 1, n − 1)`` of displacements between positions at ``frames`` ``(n,)``.
 
-        ``variance`` is that of a displacement over one frame, without blur and error.
+        ``variance`` is that of a displacement over one frame, without blur and error; ``errors``
+        ``(n,)`` are those of single positions.
         """
         positions = blurred_covariance(frames, hurst, self.exposure).numpy()
-        noise = self.error**2 * np.eye(len(frames))
+        if errors is None:
+            errors = np.full(len(frames), self.error)
+        noise = np.diag(errors**2)
         observed = variance * positions + noise
         between_rows = np.diff(observed, axis=0)
         return np.diff(between_rows, axis=1)
@@ -67,11 +72,14 @@ class Track(NamedTuple):
     positions : ndarray, ``(n, d)``
     start : float
         Time of frame 0.
+    errors : ndarray, ``(n,)``, optional
+        Deviation of each position, where it has one of its own.
     """
 
     frames: ndarray
     positions: ndarray
     start: float
+    errors: ndarray | None = None
 
     @property
     def displacements(self) -> ndarray:
@@ -82,19 +90,21 @@ class Track(NamedTuple):
         """The positions number ``begin`` to ``end``, both of them."""
         frames = self.frames[begin : end + 1]
         positions = self.positions[begin : end + 1]
-        return self._replace(frames=frames, positions=positions)
+        errors = None if self.errors is None else self.errors[begin : end + 1]
+        return self._replace(frames=frames, positions=positions, errors=errors)
 
     @property
-    def is_whole(self) -> bool:
-        """Whether no frame between the first and the last is missing."""
-        return bool((np.diff(self.frames) == 1).all())
+    def is_even(self) -> bool:
+        """Whether no frame between the first and the last is missing, and all are as sharp."""
+        is_whole = bool((np.diff(self.frames) == 1).all())
+        return is_whole and self.errors is None
 
     @property
     def starts(self) -> ndarray:
         """Numbers of the positions at which a segment may begin."""
         n = len(self.frames) - 1
         step = -(-n // _MOST_STARTS)
-        if not self.is_whole:
+        if not self.is_even:
             # Each start has a factor of its own.
             step = max(step, 4)
         return np.arange(0, n, step)
@@ -133,22 +143,22 @@ def best_likelihoods(
         Entry ``[m, k]`` is that of the displacements ``starts[k]`` to ``starts[k] + m``; -inf
         beyond the end.
     """
-    whole = [track for track in tracks if track.is_whole]
+    even = [track for track in tracks if track.is_even]
     tables = {id(track): _beyond(track) for track in tracks}
     shifted = {id(track): _shifted(track) for track in tracks}
-    longest = max((len(track.frames) for track in whole), default=0)
+    longest = max((len(track.frames) for track in even), default=0)
     frames = np.arange(longest, dtype=float)
     for motion in motions:
-        if whole:
+        if even:
             # Displacements over even frames are stationary, so one factor serves every start.
             whitener = Whitener.of(camera.covariance(frames, *motion))
         for track in tracks:
             table = tables[id(track)]
             rows = shifted[id(track)]
-            if track.is_whole:
+            if track.is_even:
                 values = whitener.log_likelihoods(rows)
             else:
-                covariance = camera.covariance(track.frames, *motion)
+                covariance = camera.covariance(track.frames, *motion, track.errors)
                 values = _of_gaps(track, covariance, rows)
             np.maximum(table, values.astype(np.float32), out=table)
     return [_ended(track, tables[id(track)]) for track in tracks]
