@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -206,7 +207,7 @@ def _in_units(fit: SegmentFit, frame: float, level: float) -> dict[str, float]:
     }
 
 
-def _errors(paths: Paths, columns: tuple[str, ...]) -> list[ndarray | None]:
+def _errors(paths: Paths, columns: tuple[str, ...]) -> Sequence[ndarray | None]:
     """Deviation of every position of each path ``(l_i,)``, where they have their own."""
     if not columns:
         return [None] * len(paths)
