@@ -3,11 +3,13 @@
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import dyninfer
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
 
 # myst-nb reads only what lies below docs/, so the tutorials are copied here (git ignores the copies).
 shutil.rmtree(HERE / "tutorials", ignore_errors=True)
@@ -25,13 +27,18 @@ release = version = dyninfer.__version__
 extensions = [
     "myst_nb",
     "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
-    "sphinx.ext.mathjax",
     "sphinx_copybutton",
+    "extensions.formulas",
+    "extensions.names",
+    "extensions.reference",
+    "extensions.words",
 ]
-exclude_patterns = ["conf.py", "pictures.py", "_build", "**/.jupyter_cache", "**/jupyter_execute"]
+exclude_patterns = ["conf.py", "pictures.py", "extensions", "_build", "_static"]
+exclude_patterns += ["**/.jupyter_cache", "**/jupyter_execute"]
 
-nb_custom_formats = {".py": ["jupytext.reads", {"fmt": "py:percent"}]}
+nb_custom_formats = {".py": "extensions.lessons.read"}
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(HERE / "_build" / ".jupyter_cache")
 nb_execution_timeout = 900
@@ -41,6 +48,7 @@ nb_merge_streams = True
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 
+autosummary_generate = False  # extensions/reference.py writes the pages
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say types with their shapes
 napoleon_google_docstring = False
@@ -52,6 +60,7 @@ python_use_unqualified_type_names = True
 html_theme = "furo"
 html_title = f"dyninfer {release}"
 html_static_path = ["_static"]
+html_css_files = ["style.css"]
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
