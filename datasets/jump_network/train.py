@@ -6,6 +6,7 @@ Run: python datasets/jump_network/train.py --out FOLDER
 from __future__ import annotations
 
 import argparse
+import hashlib
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +20,7 @@ from dyninfer.jumps.amortized.network import PairNetwork
 from dyninfer.jumps.amortized.prior import JumpPrior, Tasks, draw_from_mixture
 from dyninfer.jumps.amortized.zero_shot import RANGES, range_features
 from dyninfer.jumps.likelihood.statistics import CoarseStatistics, JumpStatistics
-from dyninfer.learning.model_file import write_model
+from dyninfer.learning.model_file import read_model, write_model
 from dyninfer.learning.objective import Objective
 from dyninfer.learning.random import numpy_stream, seeded_modules, subseed
 from dyninfer.learning.training import Result, Training, train
@@ -50,6 +51,11 @@ class NetworkTraining:
         Simulated batches that are kept for that.
     wide_from, wide_share : float
         Part of the training from which on the wide prior is mixed in, and its share of the batches.
+    wider_share : float
+        Part of the batches of the wide prior that have up to 12 states, and states never left.
+    told_share : float
+        Share of the processes without wrong labels of which the network is told so. With 0 it
+        cannot be told.
     paper_share : float
         Share of batches from the paper's own setting.
     learning_rate, weight_decay, warm_up, clip, average : float
@@ -70,6 +76,8 @@ class NetworkTraining:
     pool: int = 256
     wide_from: float = 0.4
     wide_share: float = 0.35
+    wider_share: float = 0.0
+    told_share: float = 0.0
     paper_share: float = 0.2
     learning_rate: float = 2e-3
     weight_decay: float = 1e-4
@@ -105,8 +113,15 @@ class NetworkTraining:
             (narrow * (1 - self.paper_share), JumpPrior.widened()),
         ]
         if wide:
-            priors.append((self.wide_share, JumpPrior.wide()))
+            wider_share = self.wide_share * self.wider_share
+            priors.append((self.wide_share - wider_share, JumpPrior.wide()))
+            priors.append((wider_share, JumpPrior.wider()))
         return priors
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """Settings of the network."""
+        return {"width": self.width, "depth": self.depth, "reads_exact": self.told_share > 0}
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,16 +133,17 @@ class Example:
     initial: Tensor
     noise: Tensor
     ranges: Tensor
+    told: Tensor | None
 
     @classmethod
-    def of(cls, tasks: Tasks) -> Example:
-        """Count what a batch of tasks shows."""
+    def of(cls, tasks: Tasks, told: Tensor | None = None) -> Example:
+        """Count what a batch of tasks shows; ``told`` is of which the labels are known as exact."""
         n_states = tasks.rates.shape[-1]
         full = JumpStatistics.of_batch(tasks.labels, tasks.times, n_states)
         tau = full.tau.float()[:, None, None]
         rates = tasks.rates * tau
         ranges = range_features(full, rates)
-        return cls(full.coarse(), rates, tasks.initial, tasks.noise, ranges)
+        return cls(full.coarse(), rates, tasks.initial, tasks.noise, ranges, told)
 
 
 class Draw(NamedTuple):
@@ -184,8 +200,17 @@ class Pool:
                 device=self.device,
                 most_numbers=config.most_numbers,
             )
-            self.examples[draw.number] = Example.of(tasks)
+            self.examples[draw.number] = Example.of(tasks, self._told(tasks, seed))
         return self.examples[draw.number]
+
+    def _told(self, tasks: Tasks, seed: int) -> Tensor | None:
+        """Of which processes ``(batch,)`` the network is told that no label is wrong."""
+        share = self.config.told_share
+        if share == 0:
+            return None
+        u = numpy_stream(seed, "told").random(len(tasks.noise))
+        is_told = torch.from_numpy(u < share).to(self.device)
+        return is_told & (tasks.noise == 0)
 
 
 class BeliefObjective(Objective):
@@ -205,7 +230,7 @@ class BeliefObjective(Objective):
         """Weighted sum of the losses, and each of them, means over the batches."""
         rows: list[dict[str, Tensor]] = []
         for example in batch:
-            belief = process(example.statistics)
+            belief = process(example.statistics, example.told)
             parts = belief_loss(belief, example.rates, example.initial, example.noise)
             total = sum(LOSS_WEIGHTS[name] * value for name, value in parts.items())
             # Batches that had to be small count less, by their standard error.
@@ -246,15 +271,17 @@ def train_network(
     *,
     log_every: int = 100,
     commit: str = "unknown",
+    start: Path | None = None,
 ) -> Path:
-    """Train, or go on training, in a folder.
+    """Train, or go on training, in a folder; a new training may begin with the weights of a file.
 
     Writes ``checkpoint.pt``, ``jump_losses.csv`` and ``jump.safetensors``, the last with the
     averaged weights, the ranges seen in training and the settings: what `zero_shot` reads.
     Returns its path.
     """
     with seeded_modules(config.seed, "network"):
-        network = PairNetwork(config.width, config.depth).to(device)
+        network = PairNetwork(**config.network).to(device)
+    origin = "drawn" if start is None else load_start(network, start)
     objective = BeliefObjective(config, device)
     # A run may be made longer; all else must be as it was.
     fixed = {name: value for name, value in asdict(config).items() if name != "steps"}
@@ -265,13 +292,13 @@ def train_network(
         seed=config.seed,
         checkpoint=folder / "checkpoint.pt",
         resume=True,
-        identity={"settings": repr(fixed)},
+        identity={"settings": repr(fixed), "first weights": origin},
     )
     write_losses(folder / "jump_losses.csv", result)
     seconds = float(result.history["seconds"].iloc[-1])
     progress = {"steps_done": objective.step, "seconds": round(seconds, 1)}
     metadata = {
-        "network": {"width": config.width, "depth": config.depth},
+        "network": config.network,
         "training": asdict(config) | progress,
         "batches_drawn": objective.pool.n_drawn,
         "commit": commit,
@@ -279,6 +306,17 @@ def train_network(
     tensors = {f"weight.{name}": value for name, value in network.named_parameters()}
     tensors |= {"range.low": objective.low, "range.high": objective.high}
     return write_model(folder / "jump.safetensors", tensors, metadata)
+
+
+def load_start(network: PairNetwork, file: Path) -> str:
+    """Take the weights of a file, and return by what it is known.
+
+    What a network that is told nothing lacks stays as it is drawn.
+    """
+    _, tensors = read_model(file)
+    weights = {name: tensors[f"weight.{name}"] for name in network.state_dict() if name != "told"}
+    network.load_state_dict(weights, strict=False)
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def write_losses(file: Path, result: Result) -> None:
@@ -298,6 +336,7 @@ def main(arguments: list[str] | None = None) -> None:
         "--measure", type=int, default=400, help="processes a row of the card; 0: none"
     )
     parser.add_argument("--ratchet", type=Path, help="folder of dfr_V*.npz to measure on")
+    parser.add_argument("--start", type=Path, help="file of weights to begin with")
     parser.add_argument("--commit", default="unknown", help="commit of this code, for the metadata")
     for field in fields(NetworkTraining):
         flag = f"--{field.name.replace('_', '-')}"
@@ -315,6 +354,7 @@ def main(arguments: list[str] | None = None) -> None:
         torch.device(options["device"]),
         log_every=options["log_every"],
         commit=options["commit"],
+        start=options["start"],
     )
     if options["measure"]:
         call = ["--weights", str(weights), "--card", str(folder / "README.md")]

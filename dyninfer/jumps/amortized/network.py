@@ -106,12 +106,18 @@ class PairNetwork(nn.Module):
         Features of a token.
     depth : int
         Number of layers.
+    reads_exact : bool
+        Whether it can be told that no label is wrong.
     """
 
-    def __init__(self, width: int = 40, depth: int = 4):
+    def __init__(self, width: int = 40, depth: int = 4, reads_exact: bool = False):
         super().__init__()
         self.width = width
         self.depth = depth
+        self.reads_exact = reads_exact
+        if reads_exact:
+            # Zero at first, so that weights of a network that is told nothing can be gone on from.
+            self.told = nn.Parameter(torch.zeros(width))
         self.embed = _perceptron(_PAIR_FEATURES, 2 * width, width)
         layers = [PairLayer(width) for _ in range(depth)]
         self.layers = nn.ModuleList(layers)
@@ -121,13 +127,19 @@ class PairNetwork(nn.Module):
         self.state_head = _perceptron(3 * width, 3 * width, 1)
         self.noise_head = _perceptron(2 * width, 2 * width, 3)
 
-    def forward(self, statistics: CoarseStatistics) -> JumpBelief:
-        """Beliefs of the processes ``(...)`` of a batch that shares its number of states."""
+    def forward(self, statistics: CoarseStatistics, exact: Tensor | None = None) -> JumpBelief:
+        """Beliefs of the processes ``(...)`` of a batch that shares its number of states.
+
+        ``exact`` ``(...)`` bool says of which it is known that no label is wrong.
+        """
         batch_shape = statistics.steps.shape
         pairs = pair_features(statistics)
         own_shape = pairs.features.shape[-3:]
         features = pairs.features.reshape(-1, *own_shape)
         token = self.embed(features)
+        if exact is not None:
+            is_told = exact.reshape(-1, 1, 1, 1).to(token)
+            token = token + is_told * self.told
         for layer in self.layers:
             token = layer(token)
         token = self.norm(token)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -127,6 +127,18 @@ class JumpPrior:
             grids=("regular", "thinned", "gaps"),
         )
 
+    @classmethod
+    def wider(cls) -> JumpPrior:
+        """The wide prior with up to 12 states, and with states that are never left."""
+        wide = cls.wide()
+        sizes = tuple(range(2, 13))
+        return replace(
+            wide,
+            sizes=sizes,
+            size_weights=(1,) * len(sizes),
+            distributions=(*wide.distributions, "absorbing"),
+        )
+
     def draw(
         self,
         batch: int,
@@ -167,6 +179,9 @@ class JumpPrior:
         draw_rates = RATE_DISTRIBUTIONS[name]
         rates = self._rescaled(draw_rates(batch, n_states, draws), draws)
         initial = _draw_initial(rates, draws)
+        if name == "absorbing":
+            # Where a process starts at its end, there is nothing to see.
+            initial = _without_ends(initial, rates)
         noise = self._draw_noise(batch, draws)
         states = simulate_on_grid(rates, initial, n_paths, grid, draws)
         return Tasks(
@@ -226,6 +241,15 @@ def _draw_initial(rates: Tensor, draws: Draws) -> Tensor:
     uniform = near_uniform_distribution(batch, n_states, draws)
     settled = long_run_distribution(rates)
     return torch.where(is_settled, settled, uniform)
+
+
+def _without_ends(initial: Tensor, rates: Tensor) -> Tensor:
+    """Distributions over the states that are left; over all where none is."""
+    is_left = rates.sum(-1) > 0
+    # A little for each, as in the long run all have gone.
+    weight = (initial + 1 / initial.shape[-1]) * is_left
+    total = weight.sum(-1, keepdim=True)
+    return torch.where(total > 0, weight / total.clamp(min=1e-30), initial)
 
 
 def draw_from_mixture(

@@ -106,6 +106,20 @@ def metastable_rates(batch: int, n: int, draws: Draws) -> Tensor:
     return factor * beta_rates(batch, n, draws)
 
 
+def absorbing_rates(batch: int, n: int, draws: Draws) -> Tensor:
+    """Rates as of :func:`log_uniform_rates`, but one state, or two of four and more, are ends."""
+    rates = log_uniform_rates(batch, n, draws)
+    # The first in a random order: any state may be an end.
+    order = draws.uniform(batch, n).argsort(-1)
+    is_first = order == 0
+    is_second = order == 1
+    has_second = draws.happens(0.5, batch, 1) > 0
+    if n < 4:
+        has_second = torch.zeros_like(has_second)
+    is_end = is_first | (is_second & has_second)
+    return rates * ~is_end.unsqueeze(-1)
+
+
 RATE_DISTRIBUTIONS: dict[str, Callable[[int, int, Draws], Tensor]] = {
     "beta": beta_rates,
     "log-uniform": log_uniform_rates,
@@ -113,6 +127,7 @@ RATE_DISTRIBUTIONS: dict[str, Callable[[int, int, Draws], Tensor]] = {
     "birth-death": birth_death_rates,
     "ring": ring_rates,
     "metastable": metastable_rates,
+    "absorbing": absorbing_rates,
 }
 
 

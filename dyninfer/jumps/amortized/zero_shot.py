@@ -19,7 +19,7 @@ from dyninfer.jumps.process import MarkovJump, with_diagonal
 from dyninfer.jumps.process.chain import identity
 from dyninfer.learning.model_file import read_model
 from dyninfer.learning.random import stream, uniforms
-from dyninfer.learning.settings import check_count, check_level
+from dyninfer.learning.settings import check_count, check_level, check_switch
 from dyninfer.learning.warn import warn
 
 # By what data are compared with those of the training, and whether the number is a logarithm.
@@ -179,10 +179,11 @@ def infer(
     data: Paths | JumpStatistics,
     n_states: int | None = None,
     weights: str | Path | None = None,
+    exact: bool = False,
 ) -> JumpEstimate:
     """Estimate the generator of a Markov jump process, with its uncertainty.
 
-    Labels along the paths may be wrong.
+    Labels along the paths may be wrong, unless it is said that they are not.
 
     Parameters
     ----------
@@ -193,6 +194,13 @@ def infer(
         For paths: by default the number of states they name.
     weights : str or Path, optional
         File of a trained network; by default the one of the package.
+    exact : bool
+        Whether it is known that no label is wrong: for networks that were trained to be told so.
+
+    Raises
+    ------
+    ValueError
+        If ``exact`` is True, and the network cannot be told.
 
     Warns
     -----
@@ -209,7 +217,12 @@ def infer(
         statistics = data
     file = str(weights or shipped_weights())
     trained = load_network(file, statistics.counts.device)
-    belief = _belief_of(trained.network, statistics)
+    if check_switch(exact, "exact") and not trained.network.reads_exact:
+        raise ValueError(
+            "exact=True cannot be used: this network was not trained to be told so; leave it out, "
+            "or fit by the likelihood of exact labels, fit_panel(panel_counts(paths))"
+        )
+    belief = _belief_of(trained.network, statistics, exact)
     scaled_rates = belief.point_rates()
     features = range_features(statistics, scaled_rates)
     outside = _outside(features, trained)
@@ -217,6 +230,8 @@ def infer(
         warn(f"the network was never shown such data: {'; '.join(outside)}")
     link_probability = torch.sigmoid(belief.link)
     clean_probability = torch.sigmoid(belief.clean)
+    if exact:
+        clean_probability = torch.ones_like(clean_probability)
     noise_std = belief.noise_log_std.exp()
     mean_noise = _mean_logistic(belief.noise_mean, noise_std)
     return JumpEstimate(
@@ -232,10 +247,11 @@ def infer(
     )
 
 
-def _belief_of(network: PairNetwork, statistics: JumpStatistics) -> JumpBelief:
+def _belief_of(network: PairNetwork, statistics: JumpStatistics, exact: bool) -> JumpBelief:
     """The network's belief in double precision, which quantiles and sums need."""
+    told = torch.ones_like(statistics.steps, dtype=torch.bool) if exact else None
     with torch.inference_mode():
-        raw = network(statistics.coarse())
+        raw = network(statistics.coarse(), told)
     fields = {}
     for name, value in vars(raw).items():
         fields[name] = value.double()

@@ -1,5 +1,7 @@
 """The prior over jump processes: laws of rates, exact paths, wrong labels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.linalg
@@ -12,6 +14,7 @@ from dyninfer.jumps.amortized.observations import Grid, simulate_on_grid, with_w
 from dyninfer.jumps.amortized.prior import JumpPrior, draw_from_mixture
 from dyninfer.jumps.amortized.prior_rates import (
     RATE_DISTRIBUTIONS,
+    absorbing_rates,
     arrhenius_rates,
     beta_rates,
     long_run_distribution,
@@ -67,6 +70,26 @@ def test_the_long_run_is_the_stationary_law():
     )
 
 
+def test_ends_are_never_left_and_nobody_starts_there():
+    for n, most in ((2, 1), (3, 1), (7, 2)):
+        rates = absorbing_rates(200, n, generator(n)) * (1 - torch.eye(n))
+        n_ends = (rates.sum(-1) == 0).sum(-1)
+        assert n_ends.min() >= 1
+        assert (n_ends <= most).float().mean() > 0.9
+    prior = replace(JumpPrior.wider(), distributions=("absorbing",))
+    for seed in range(4):
+        tasks = prior.draw(16, seed, n_states=5, n_paths=10)
+        is_end = tasks.rates.sum(-1) == 0
+        is_start = tasks.initial > 0
+        assert not (is_end & is_start).any()
+        assert torch.allclose(tasks.initial.sum(-1), torch.ones(len(tasks.noise)))
+        # Whoever is at an end stays there, unless a label is wrong.
+        for k in (tasks.noise == 0).nonzero().flatten():
+            labels = tasks.labels[:, k]
+            at_end = is_end[k][labels]
+            assert (labels[1:] == labels[:-1])[at_end[:-1]].all()
+
+
 def test_near_uniform_distribution_has_the_moments_of_a_dirichlet_law():
     law = near_uniform_distribution(20_000, 4, generator(3))
     assert torch.allclose(law.mean(0), torch.full((4,), 0.25), atol=2e-3)
@@ -100,7 +123,9 @@ def test_wrong_labels_come_at_their_rate_and_are_any_other_one_alike():
     assert torch.equal(with_wrong_labels(states, torch.tensor(0.0), 5, generator(5)), states)
 
 
-@pytest.mark.parametrize("prior", [JumpPrior.paper(), JumpPrior.widened(), JumpPrior.wide()])
+@pytest.mark.parametrize(
+    "prior", [JumpPrior.paper(), JumpPrior.widened(), JumpPrior.wide(), JumpPrior.wider()]
+)
 def test_draws_are_what_their_settings_say(prior):
     for seed in range(6):
         tasks = prior.draw(8, seed, most_numbers=2**16)

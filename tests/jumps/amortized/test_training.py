@@ -93,6 +93,44 @@ def test_a_short_training_makes_every_part_of_the_loss_fall(tmp_path):
         assert last[name] < 0.8 * first[name], name
 
 
+def test_a_wider_training_is_told_of_exact_labels_and_is_taken_up_again(tmp_path, monkeypatch):
+    """From weights that are told nothing, with up to 12 states and with states never left."""
+    first = tmp_path / "first"
+    first.mkdir()
+    start = train_network(TINY, first, CPU)
+    config = replace(TINY, wide_from=0.0, wide_share=1.0, wider_share=1.0, told_share=0.5)
+    runs = []
+    for name in ("whole", "broken"):
+        folder = tmp_path / name
+        folder.mkdir()
+        take, calls = Pool.take, []
+
+        def interrupted(self, step, take=take, calls=calls):
+            calls.append(step)
+            if len(calls) == 9:
+                raise KeyboardInterrupt
+            return take(self, step)
+
+        if name == "broken":
+            with monkeypatch.context() as patch:
+                patch.setattr(Pool, "take", interrupted)
+                train_network(config, folder, CPU, log_every=2, start=start)
+        file = train_network(config, folder, CPU, log_every=2, start=start)
+        runs.append(weights_of(file))
+    assert all(torch.equal(value, runs[1][name]) for name, value in runs[0].items())
+    assert bool((runs[0]["weight.told"] != 0).any())
+    tasks = JumpPrior.wider().draw(4, 0, n_states=12, n_paths=20)
+    statistics = JumpStatistics.of_batch(tasks.labels, tasks.times, 12)
+    told = infer(statistics, weights=file, exact=True)
+    silent = infer(statistics, weights=file)
+    assert not torch.equal(told.rates, silent.rates)
+    assert (told.noise == 0).all()
+    with pytest.raises(ValueError, match="exact=True cannot be used: this network"):
+        infer(statistics, weights=start, exact=True)
+    with pytest.raises(ValueError, match="is of a run with other first weights"):
+        train_network(config, folder, CPU)
+
+
 def test_a_batch_is_simulated_again_from_its_number():
     objective = BeliefObjective(TINY, CPU)
     (one,) = objective.batch(4, torch.Generator())
