@@ -9,6 +9,13 @@ import torch
 from torch import Tensor
 
 from dyninfer.jumps.compiled.loading import can_run_on, compiled_module
+from dyninfer.jumps.likelihood.blocks import (
+    Blocks,
+    Products,
+    Smoothed,
+    are_worth_it,
+    smooth_blocks,
+)
 
 if TYPE_CHECKING:
     from dyninfer.jumps.likelihood.hidden import HiddenPaths
@@ -31,6 +38,8 @@ def log_likelihoods(chain: Chain, data: HiddenPaths) -> Tensor:
     function: Any = _Stepwise
     if _is_compiled(chain):
         function = _Compiled
+    elif are_worth_it(chain.log_e):
+        function = _Blockwise
     return function.apply(
         chain.p,
         chain.log_e,
@@ -48,6 +57,11 @@ def smoothed(chain: Chain, data: HiddenPaths) -> Tensor:
     if _is_compiled(chain):
         past = _compiled_forward(p, e, chain.initial, data)
         return _compiled_backward(p, e, past, weight, data).gamma
+    if are_worth_it(e):
+        blocks = Blocks.of(p, e, data)
+        products = Products.of(blocks)
+        starts, _ = products.starts(chain.initial)
+        return smooth_blocks(blocks, starts, products.ends(), weight).gamma
     steps = _forward(p, e, chain.initial, data)
     return _backward(p, e, steps, weight, data).gamma
 
@@ -56,15 +70,7 @@ def _is_compiled(chain: Chain) -> bool:
     return chain.p.dtype == torch.float64 and can_run_on(chain.p)
 
 
-class _Smoothed(NamedTuple):
-    """What the whole data say of the states, and slopes of ``Σ weight log L``."""
-
-    gamma: Tensor  # (B, n, L, S): distribution of the state given all
-    slope_p: Tensor  # of the shape of p
-    slope_initial: Tensor  # (B, S)
-
-
-def _slopes(of: _Smoothed, weight: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+def _slopes(of: Smoothed, weight: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
     """Slopes in the parts of a chain, and none in the data."""
     # Fisher's identity: the slope in a log-emission is the probability of its state.
     slope_log_e = torch.einsum("bnls,bn->bnls", of.gamma, weight)
@@ -128,7 +134,7 @@ def _compiled_forward(p: Tensor, e: Tensor, initial: Tensor, data: HiddenPaths) 
 
 def _compiled_backward(
     p: Tensor, e: Tensor, past: _CompiledPast, weight: Tensor, data: HiddenPaths
-) -> _Smoothed:
+) -> Smoothed:
     compiled = compiled_module("recursion")
     assert compiled is not None
     slope_p = torch.zeros_like(p, memory_format=torch.contiguous_format)
@@ -143,12 +149,33 @@ def _compiled_backward(
         _array(weight),
         slope_p.numpy(),
     )
-    return _Smoothed(gamma, slope_p, torch.from_numpy(slope_initial))
+    return Smoothed(gamma, slope_p, torch.from_numpy(slope_initial))
 
 
 def _array(tensor: Tensor) -> np.ndarray:
     """The numbers in the one layout that was compiled for."""
     return tensor.detach().contiguous().numpy()
+
+
+class _Blockwise(torch.autograd.Function):
+    """The same in torch, by blocks; between the passes only what lies between blocks is kept."""
+
+    @staticmethod
+    def forward(ctx: Any, p: Tensor, log_e: Tensor, initial: Tensor, data: HiddenPaths) -> Tensor:
+        e, shift = _scaled(log_e)
+        products = Products.of(Blocks.of(p, e, data))
+        starts, log_likelihood = products.starts(initial)
+        ctx.save_for_backward(p, log_e, starts, products.ends())
+        ctx.data = data
+        return log_likelihood + shift
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        p, log_e, starts, ends = ctx.saved_tensors
+        (weight,) = slopes
+        e, _ = _scaled(log_e)
+        smooth = smooth_blocks(Blocks.of(p, e, ctx.data), starts, ends, weight)
+        return _slopes(smooth, weight)
 
 
 class _Stepwise(torch.autograd.Function):
@@ -200,7 +227,7 @@ def _forward(p: Tensor, e: Tensor, initial: Tensor, data: HiddenPaths) -> _Past:
     return _Past(alpha, scale)
 
 
-def _backward(p: Tensor, e: Tensor, past: _Past, weight: Tensor, data: HiddenPaths) -> _Smoothed:
+def _backward(p: Tensor, e: Tensor, past: _Past, weight: Tensor, data: HiddenPaths) -> Smoothed:
     slope_p = torch.zeros_like(p)
     weight = weight.unsqueeze(-1)
     e_of = e.unbind(2)
@@ -225,7 +252,7 @@ def _backward(p: Tensor, e: Tensor, past: _Past, weight: Tensor, data: HiddenPat
         gamma.append(before * beta)
     future = e_of[0] * beta / divisor[0]
     gamma.reverse()
-    return _Smoothed(
+    return Smoothed(
         gamma=torch.stack(gamma, dim=2),
         slope_p=slope_p,
         slope_initial=(weight * future).sum(1),
