@@ -51,6 +51,13 @@ def test_truth_values_are_no_states(x0):
         simulate(Diffusion(drift=lambda t, x: x), x0, [0.0, 1.0])
 
 
+def test_of_several_rows_that_are_not_finite_the_first_is_named():
+    x = np.ones((5, 2))
+    x[[1, 3], [0, 1]] = np.nan, np.inf
+    with pytest.raises(ValueError, match="2 of its 5 rows .* the first is row 1; remove them"):
+        simulate(DECAY, x, [0.0, 1.0])
+
+
 @pytest.mark.parametrize("solver", ["tsit5", "rk4", "dopri5"])
 def test_float64_start_gives_float64_accuracy(solver):
     x = np.random.default_rng(0).normal(size=(3, 2))
