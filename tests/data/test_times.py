@@ -44,6 +44,8 @@ def test_numbers_of_a_column_that_differ_by_rounding_are_one_time(column, times)
 
 def test_of_two_spellings_of_a_time_the_shorter_one_stays():
     assert Clock.of([0, 0.1 * 3, 0.3, np.float32(0.3), 1]).times.tolist() == [0, 0.3, 1]
+    # The shorter is the larger of these two.
+    assert Clock.of([0, 0.3 - 0.1, 0.2, 1]).times.tolist() == [0, 0.2, 1]
 
 
 @pytest.mark.parametrize(
