@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-lowest test-newest fuzz check science bench tutorials docs docs-fast clean
+.PHONY: help setup setup-dev demo test test-lowest test-newest fuzz mutants check science bench tutorials docs docs-fast clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,14 @@ FUZZ_KILLS ?= --fits 50 --saves 50 --seconds 40
 fuzz: $(VENV)/.test ## try odd inputs for every public function, damaged files, and kills of fits (15 minutes)
 	PYTHONPATH=tests $(BIN)/python -m fuzz --seconds $(FUZZ_SECONDS) --workers $(WORKERS) --seed 0
 	PYTHONPATH=tests $(BIN)/python -m fuzz.kills $(FUZZ_KILLS)
+
+# Rooms whose numbers everything rests on, and the tests that look at them.
+ROOMS := dyninfer/metrics dyninfer/data dyninfer/simulation
+MUTANTS := --count 600 --seconds 3000 --seed 0
+
+mutants: $(VENV)/.test ## put one small fault at a time into the package, and list those no test notices (an hour)
+	PYTHONPATH=tests OMP_NUM_THREADS=1 $(BIN)/python -m fuzz.mutants $(ROOMS) $(MUTANTS) \
+	  --tests tests/metrics tests/data tests/simulation tests/tools/test_compare.py tests/test_errors.py
 
 check: $(VENV)/.dev ## ruff, mypy, spelling, and the tests that take seconds
 	$(BIN)/ruff check .
