@@ -42,6 +42,11 @@ def test_the_last_value_of_each_feature_counts_and_later_ones_do_not():
     assert last_values(STATES, 2.0).tolist() == [0, 0]
 
 
+def test_states_are_one_feature():
+    assert STATES.n_features == 1
+    assert PATHS.n_features == 2
+
+
 def test_the_past_ends_with_the_time_itself():
     assert past_of(PATHS, 2.0).lengths.tolist() == [3, 3, 1]
     assert past_of(PATHS, 1.0).lengths.tolist() == [2, 2, 1]

@@ -21,6 +21,20 @@ def test_one_row_for_every_path_holds_for_all_of_its_observations():
     assert table["sex"].tolist() == ["m"] * 3 + ["f"] * 2
 
 
+def test_a_mapping_is_a_table_and_plain_values_are_those_of_one_path():
+    lists = di.Paths(times=TIMES, states=STATES, covariates={"age": [30, 40], "sex": ["m", "f"]})
+    pd.testing.assert_frame_equal(lists.covariates, paths(age=[30, 40], sex=["m", "f"]).covariates)
+    one = di.Paths(times=TIMES[:1], states=STATES[:1], covariates={"age": 30, "sex": "m"})
+    assert one.covariates["age"].tolist() == [30, 30, 30]
+    assert one.covariates["sex"].tolist() == ["m", "m", "m"]
+
+
+def test_several_columns_of_one_name_are_refused():
+    table = pd.DataFrame([[1, 2], [3, 4]], columns=["age", "age"])
+    with pytest.raises(ValueError, match="several columns of one name"):
+        di.Paths(times=TIMES, states=STATES, covariates=table)
+
+
 def test_rows_are_sorted_with_the_times_and_go_with_their_path():
     every = paths(dose=[1, 3, 2, 4, 5])
     assert every.covariates["dose"].tolist() == [1, 2, 3, 4, 5]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import dyninfer as di
-from dyninfer.data.time_reading import as_times
+from dyninfer.data.time_reading import as_requested, as_time, as_times, requested_times
 from dyninfer.data.times import Clock, repeats, same_times, spelled
 
 SECONDS = 1.7e9  # of the unix clock
@@ -348,3 +348,22 @@ def test_times_are_spelled_with_the_digits_that_tell_them_apart(times, among, wo
 def test_what_has_no_hash_is_named_as_no_time(time):
     with pytest.raises(ValueError, match="times cannot be read from"):
         as_times(time)
+
+
+def test_a_difference_of_far_times_is_as_coarse_as_they_are():
+    # (1e9 + 0.001) − 1e9 is 0.001 to about 1e-7, seven digits worse than 0.001 itself.
+    clock = Clock([0.0, 1e-3, 1e9])
+    assert clock.nearest((1e9 + 1e-3) - 1e9) == 1
+    assert clock.nearest(1e-3 + 2e-6) is None
+    near = Clock([0.0, 1e-3, 1.0])
+    assert near.nearest(1e-3 + 1e-7) is None
+
+
+def test_no_time_and_tables_of_times_are_refused():
+    with pytest.raises(ValueError, match="times is empty; give one time at least"):
+        requested_times([])
+    with pytest.raises(ValueError, match=r"flat list of numbers, found shape \(1, 2\)"):
+        as_requested([[0.0, 1.0]])
+    with pytest.raises(ValueError, match="time must be one number"):
+        as_time([0.0, 1.0])
+    assert requested_times([2.0, 1.0]).tolist() == [2.0, 1.0]

@@ -476,6 +476,14 @@ def test_an_anndata_with_a_repeated_row_is_refused():
         Trajectories.from_anndata(adata)
 
 
+def test_an_anndata_with_a_time_that_is_not_its_own_is_refused():
+    for odd in (-1e9, 1e9):
+        adata = make().to_anndata()
+        adata.obs.loc[adata.obs_names[3], "time"] = odd
+        with pytest.raises(ValueError, match="every path needs one row"):
+            Trajectories.from_anndata(adata)
+
+
 def test_a_sparse_matrix_comes_back_and_text_or_two_runs_in_one_are_refused():
     traj = make()
     adata = traj.to_anndata()

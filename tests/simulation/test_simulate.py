@@ -163,6 +163,18 @@ def test_provenance_is_plain():
     assert from_plain(attrs["solver"]).dt == 0.3
 
 
+def test_noise_is_recorded_as_a_plain_number_or_by_its_name():
+    process = Diffusion(drift=lambda t, x: -x, score=lambda t, x: -x)
+
+    def rising(t):
+        return 0.1 * t
+
+    for noise, record in ((np.float32(0.25), 0.25), (1, 1.0), (rising, "rising")):
+        attrs = simulate(process, torch.ones(2, 2), [0.0, 1.0], noise=noise).attrs
+        assert attrs["noise"] == record
+        assert type(attrs["noise"]) is type(record)
+
+
 def test_progress_shows_a_bar(capsys):
     simulate(DECAY, torch.ones(2, 2), [0.0, 1.0, 2.0], progress=True)
     assert "simulate (tsit5)" in capsys.readouterr().err
