@@ -297,18 +297,27 @@ class MarkovJumpInference(JumpEstimator):
     def sample_processes(self, n: int, seed: int = 0) -> MarkovJump:
         """A batch of ``n`` processes of the posterior.
 
-        A jump that is absent has a rate that no data could tell from zero.
+        A jump that is absent has a rate that no data could tell from zero. Where rates change in
+        time, each draw has its own rates in every period; where they depend on covariates, they are
+        those at which all are 0, as in ``process_``.
         """
         self._check_fitted()
-        generators = self.posterior_.draw(check_count(n, "n"), check_seed(seed))
+        n = check_count(n, "n")
+        seed = check_seed(seed)
         process = self.process_
+        breaks = None
         if len(process.breaks):
-            raise ValueError(
-                "draws are of one generator, and the rates change in time; ask effects_.table() "
-                "for how sure the changes are"
-            )
-        own_generators = generators.to(self._device)
-        return MarkovJump(own_generators, initial=process.initial, state_names=process.state_names)
+            assert self.effects_ is not None
+            breaks = process.breaks.tolist()
+            generators = self.effects_.draw(n, seed=seed).generator
+        else:
+            generators = self.posterior_.draw(n, seed)
+        return MarkovJump(
+            generators.to(self._device),
+            initial=process.initial,
+            state_names=process.state_names,
+            breaks=breaks,
+        )
 
     def derived(
         self,

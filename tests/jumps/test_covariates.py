@@ -370,6 +370,34 @@ def test_rates_of_periods_alone_and_draws_at_a_plan_have_their_shapes():
     assert draws.breaks.tolist() == [2.0]
 
 
+def test_draws_of_rates_that_change_in_time_are_those_of_every_period():
+    """Irregular gaps; rates of 0.4 and 1, of which the first is doubled from time 3 on."""
+    true = [[[-0.4, 0.4], [1.0, -1.0]], [[-0.8, 0.8], [1.0, -1.0]]]
+    process = di.MarkovJump(true, breaks=[3.0])
+    rng = np.random.default_rng(5)
+    times = np.sort(rng.uniform(0, 8, 12))
+    run = di.simulate(process, [0] * 300, np.append(0, times), seed=1)
+    paths = di.Paths(times=[run.times] * 300, states=list(run.states.numpy()))
+    model = fitted(paths, di.Periods([3.0]))
+    draws = model.sample_processes(4000, seed=2)
+    assert draws.breaks.tolist() == [3.0]
+    assert draws.generator.shape == (4000, 2, 2, 2)
+    rates = draws.generator[:, :, 0, 1].log()
+    assert rates.mean(0).exp().numpy() == pytest.approx([0.4, 0.8], rel=0.15)
+    # The first log-rate is the first parameter, of whose covariance the interval is made.
+    deviation = float(model.fit_.covariance[0, 0].sqrt())
+    assert float(rates[:, 0].std()) == pytest.approx(deviation, rel=0.05)
+
+    def late(drawn):
+        return drawn.at(4.0).stationary()
+
+    table = model.derived(late, n_samples=1000)
+    assert ((table["low"] < [1 / 1.8, 0.8 / 1.8]) & (table["high"] > [1 / 1.8, 0.8 / 1.8])).all()
+    few = model.sample_processes(3)
+    runs = di.simulate(few, [0, 1], [0.0, 2.0, 5.0])
+    assert runs.states.shape == (6, 3)
+
+
 def test_a_formula_alone_is_told_what_to_be_made_into():
     model = di.MarkovJumpInference(covariates="~ x")
     paths = di.Paths(times=[[0, 1]], states=[[0, 1]])
