@@ -246,8 +246,8 @@ fig, ax = plt.subplots(figsize=(6, 4.2), layout="constrained")
 top = early.head(15)[::-1]
 half = [top["corr"] - top["ci_low"], top["ci_high"] - top["corr"]]
 ax.barh(top.index, top["corr"], xerr=half, color=np.where(top["known"], blue, grey), ecolor="0.3")
-ax.barh([], [], color=blue, label="regulates or follows A")
-ax.barh([], [], color=grey, label="does not")
+ax.scatter([], [], marker="s", color=blue, label="regulates or follows A")
+ax.scatter([], [], marker="s", color=grey, label="does not")
 ax.legend(frameon=False)
 _ = ax.set(xlabel="correlation with the probability of fate A, day 2")
 
