@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,12 +14,14 @@ from numpy import ndarray
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
+from dyninfer.data.paths.observed import last_rows
 from dyninfer.data.provenance import Provenance
 from dyninfer.data.time_reading import requested_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators.base import Outcome, Run
 from dyninfer.estimators.cautions import warn_beyond
 from dyninfer.estimators.index_of_memory import IndexOfMemory
+from dyninfer.estimators.likelihood_of_paths import LikelihoodOfPaths
 from dyninfer.estimators.loading import restored
 from dyninfer.estimators.paths import PathEstimator
 from dyninfer.fractional.inference import (
@@ -66,13 +67,9 @@ from dyninfer.simulation.start import as_states
 if TYPE_CHECKING:
     from anndata import AnnData
 
-# Draws that weigh a likelihood, for each of those of a step of training: its mean is of a few, a
-# log mean exponential needs many.
-_MORE_DRAWS = 10
-
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class FractionalSDE(IndexOfMemory, PathEstimator):
+class FractionalSDE(IndexOfMemory, LikelihoodOfPaths, PathEstimator):
     r"""A stochastic equation driven by fractional noise, from noisy, irregular paths.
 
     .. math:: dX = b(t, X)\,dt + s(t, X) \circ d\hat B^H, \qquad o_i = C(X(t_i)) + \varepsilon_i
@@ -207,31 +204,25 @@ class FractionalSDE(IndexOfMemory, PathEstimator):
         history = pd.DataFrame(fit.history)
         return Outcome(history=history, status=fit.status)
 
-    def log_likelihoods(self, paths: Paths, seed: int = 0, n_samples: int | None = None) -> ndarray:
-        """Log-likelihood of every path ``(n,)``, in nats and in the units of the data.
-
-        Exact in the linear model; else weighed by ``n_samples`` draws, ten times those of training
-        by default: it tends to the truth from below.
-        """
-        weights = self._log_weights(paths, n_samples, seed)
-        log_total = weights.logsumexp(0)
-        log_mean = log_total - math.log(len(weights))
-        return log_mean.numpy()
-
-    def elbo(
-        self, data: AnnData | Paths, *, n_samples: int | None = None, seed: int = 0
-    ) -> ndarray:
-        """Evidence lower bound of every path ``(n,)``, in nats and in the units of the data."""
-        weights = self._log_weights(data, n_samples, seed)
-        return weights.mean(0).numpy()
-
-    def posterior(self, data: AnnData | Paths) -> PathPosterior:
+    def posterior(self, data: AnnData | Paths, *, window: int | None = None) -> PathPosterior:
         """What lies behind the noise of observed paths, given all that is observed of each.
 
         Its ``draw(times, n_samples, seed)`` gives the features at any times.
+
+        Parameters
+        ----------
+        data : AnnData or Paths
+        window : int, optional
+            Only the last so many observations of each path count (error regression over a window):
+            a forecast then follows what a path has done lately, where the equation is wrong or has
+            changed. The window begins as a path does, by the law of first states.
         """
         self._check_fitted()
-        return self._fitted.posterior(self._as_paths(data))
+        paths = self._as_paths(data)
+        if window is not None:
+            self._equation.check_window()
+            paths = last_rows(paths, check_count(window, "window"))
+        return self._fitted.posterior(paths)
 
     def simulate(
         self,
@@ -361,16 +352,6 @@ class FractionalSDE(IndexOfMemory, PathEstimator):
     def _keep(self, process: Any) -> None:
         self.model_ = process.eval().requires_grad_(False)
         self.process_ = self._fitted.process(self.noise.per_dimension)
-
-    def _log_weights(self, data: Any, n_samples: int | None, seed: int) -> Tensor:
-        """``log p(o, path) − log q(path)`` of draws ``(n_samples, path)``, in the user's units."""
-        self._check_fitted()
-        paths = self._as_paths(data)
-        if n_samples is None:
-            # Every draw of the exact model weighs the same.
-            in_training = getattr(self._equation.chosen_inference, "n_samples", 1)
-            n_samples = _MORE_DRAWS * in_training
-        return self._fitted.log_weights(paths, check_count(n_samples), check_seed(seed))
 
     def _first_states(self, start: Any, time: float, n_paths: int | None, seed: int) -> FirstStates:
         n_states = self.model_.prior.n_states

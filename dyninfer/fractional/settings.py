@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy import ndarray
 from dyninfer.fractional.index_settings import changes, check_hurst
 from dyninfer.fractional.localisation import Localisation
 from dyninfer.fractional.noise.motion import Kind
+from dyninfer.fractional.setting_checks import check_at_least, check_part
 from dyninfer.learning.parallel import pick_device
 from dyninfer.learning.settings import Settings, brief
 from dyninfer.learning.training import Training
@@ -164,6 +165,10 @@ class Variational(Settings):
         Steps of training over which the parts grow from ``window`` to whole paths; 0 keeps them.
     anneal : int
         Steps of training over which the divergence from the prior comes to count fully.
+    path_weight : float
+        Weight ``w`` of the divergence from the prior. The optimum is the posterior of the
+        likelihood to the power ``1/w``: below 1 paths trust the data more, above 1 the equation.
+        Another than 1 bounds no likelihood, so none is reported then.
     read_first : int, optional
         The posterior reads only so many observations of each path; the control carries it on.
     width, depth : int
@@ -179,6 +184,7 @@ class Variational(Settings):
     window: int | None = None
     grow: int = 0
     anneal: int = 0
+    path_weight: float = 1.0
     read_first: int | None = None
     width: int = 64
     depth: int = 2
@@ -191,6 +197,11 @@ class Variational(Settings):
         check_at_least(self, "inference.", least)
         # A window of one time has no move in it.
         check_at_least(self, "inference.", {"window": 2, "read_first": 1})
+        if not 0 < self.path_weight < math.inf:
+            raise ValueError(
+                "inference.path_weight must be positive and finite, found "
+                f"{brief(self.path_weight)}; 1 is the evidence lower bound"
+            )
         if self.control is not None:
             check_part("inference.control", self.control, ("network",))
         if self.grow and self.window is None:
@@ -304,7 +315,7 @@ class EquationSettings:
                 f"features, fitted exactly, but {reason}"
             )
 
-    def _check_window(self) -> None:
+    def check_window(self) -> None:
         """Raise a ValueError where a part of a path cannot stand for the whole."""
         part = "kind='II'" if self.noise.kind == "II" else "an index that changes"
         if self.noise.kind == "II" or self.noise.changes:
@@ -318,7 +329,7 @@ class EquationSettings:
         # Two parts may each be right, and not together.
         if isinstance(inference, Variational):
             if inference.window is not None:
-                self._check_window()
+                self.check_window()
         elif self.nonlinear_part() is not None:
             raise ValueError(
                 f"inference=Exact() needs a linear equation, but {self.nonlinear_part()}; "
@@ -338,30 +349,6 @@ def default_training() -> Training:
         # Of a few dozen paths, none is spared for validation.
         validation_fraction=0.0,
         log_every=10,
-    )
-
-
-def check_at_least(settings: Settings, prefix: str, least: dict[str, int]) -> None:
-    """Raise a ValueError naming the first number below its bound; None is no number."""
-    for name, bound in least.items():
-        value = getattr(settings, name)
-        if value is None or value >= bound:
-            continue
-        raise ValueError(f"{prefix}{name} must be at least {bound}, found {brief(value)}")
-
-
-def check_part(name: str, value: Any, choices: Collection[str]) -> None:
-    """Raise an error unless a setting is one of the names, or a module or function."""
-    if isinstance(value, type):
-        raise TypeError(
-            f"{name} is the class {value.__name__}; "
-            f"give a module of it: {name.rpartition('.')[2]}={value.__name__}(...)"
-        )
-    is_choice = isinstance(value, str) and value in choices
-    if callable(value) or is_choice:
-        return
-    raise ValueError(
-        f"{name} must be one of {', '.join(choices)}, or a module; found {brief(value)}"
     )
 
 

@@ -97,6 +97,20 @@ def past_of(paths: Paths, time: float) -> Paths:
     return paths.first_rows(np.array(n_past))
 
 
+def last_rows(paths: Paths, n: int) -> Paths:
+    """The last ``n`` observations of each path, or all where there are fewer."""
+    is_last = [np.arange(length)[::-1] < n for length in paths.lengths]
+    times = [own[rows] for own, rows in zip(paths.times, is_last, strict=True)]
+    states = [own[rows] for own, rows in zip(paths.states, is_last, strict=True)]
+    rows = np.flatnonzero(np.concatenate(is_last))
+    return replace(
+        paths,
+        times=tuple(times),
+        states=tuple(states),
+        covariates=cut_rows(paths.covariates, rows),
+    )
+
+
 def digest(paths: Paths) -> str:
     """Fingerprint of times, states, names, conditions and covariates."""
     fingerprint = hashlib.sha256()

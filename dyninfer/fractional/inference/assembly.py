@@ -135,6 +135,7 @@ def _layout(
         depth=inference.depth,
         n_steps=inference.n_steps,
         read_first=inference.read_first,
+        path_weight=inference.path_weight,
         begin=facts["begin"],
         horizon=facts["horizon"],
         scaling=scaling,

@@ -65,6 +65,10 @@ class Guided(NamedTuple):
         """Evidence lower bound of every path ``(P,)``."""
         return self.log_weights.mean(0)
 
+    def tempered(self, path_weight: float) -> Tensor:
+        """Log-weights whose mean is ``E_q[log p(o | path)] − w KL(q ‖ p)``."""
+        return path_weight * self.path_weights + self.fits
+
     @property
     def log_likelihood(self) -> Tensor:
         """Importance-weighted log-likelihood ``(P,)``; it tends to the truth from below."""

@@ -40,7 +40,7 @@ class BoundObjective(Objective):
     series : Series
         Standardised.
     settings : Variational
-        Its ``n_samples``, ``window``, ``grow`` and ``anneal`` count here.
+        Its ``n_samples``, ``window``, ``grow``, ``anneal`` and ``path_weight`` count here.
     validation_set : Series, optional
     seed : int
         Of the noise of every step, and of every validation.
@@ -147,10 +147,11 @@ class BoundObjective(Objective):
 
     def _annealed(self) -> float:
         """Weight of the divergence in this step."""
+        whole = self.settings.path_weight
         if not self.settings.anneal:
-            return 1.0
+            return whole
         share = (self.step + 1) / self.settings.anneal
-        return min(1.0, share)
+        return whole * min(1.0, share)
 
 
 def fit_by_bound(

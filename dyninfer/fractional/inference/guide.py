@@ -40,6 +40,13 @@ class PseudoObservations(NamedTuple):
         precision = (-2 * prior.log_noise).exp()
         return cls(series.values, series.mask * precision, series.has_further_times)
 
+    def tempered(self, path_weight: float) -> PseudoObservations:
+        """The same with the likelihood to the power ``1/w``: errors have ``w`` times the variance.
+
+        So the guide of a linear equation draws the very optimum of the weighted bound.
+        """
+        return self._replace(precision=self.precision / path_weight)
+
     def refined(self, n_steps: int) -> PseudoObservations:
         """The same at times with ``n_steps`` steps in every gap."""
         return PseudoObservations(

@@ -41,6 +41,8 @@ class Layout:
         Steps between two observations.
     read_first : int, optional
         How many observations of a path encoder and guide may read.
+    path_weight : float
+        Weight of the divergence from the prior.
     begin, horizon : float
         First time of the data, and the length of the longest path.
     scaling : Scaling, optional
@@ -54,6 +56,7 @@ class Layout:
     depth: int = 2
     n_steps: int = 2
     read_first: int | None = None
+    path_weight: float = 1.0
     begin: float = 0.0
     horizon: float = 1.0
     scaling: Scaling | None = None

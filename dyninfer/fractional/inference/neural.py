@@ -263,13 +263,13 @@ class NeuralModel(nn.Module):
 
     @torch.no_grad()
     def log_weights(self, series: Series, n_samples: int, seed: int) -> Tensor:
-        """``log p(o, path) − log q(path)`` of draws, ``(n_samples, P)``."""
+        """``log p(o | path) + w (log p(path) − log q(path))`` of draws, ``(n_samples, P)``."""
         weights = []
         for k, rows in enumerate(self.pieces(series, n_samples)):
             piece = series[rows]
             piece_seed = subseed(seed, "piece", k)
             guided, _ = self.guided(piece, n_samples, piece_seed)
-            weights.append(guided.log_weights)
+            weights.append(guided.tempered(self.layout.path_weight))
         return torch.cat(weights, dim=1)
 
     def pieces(self, series: Series, n_samples: int) -> list[Tensor]:
@@ -370,7 +370,7 @@ class NeuralModel(nn.Module):
         readable = self._readable(series)
         may_end_early = self.layout.read_first is not None or series.has_further_times
         if not self.latent or encoding is None:
-            pseudo = PseudoObservations.of(self.prior, readable)
+            pseudo = PseudoObservations.of(self.prior, readable).tempered(self.layout.path_weight)
             return pseudo._replace(may_end_early=may_end_early)
         n_states = encoding.mean.shape[-1]
         placed = readable.placed.unsqueeze(-1)
