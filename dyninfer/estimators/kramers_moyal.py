@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from statistics import NormalDist
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -31,14 +31,19 @@ from dyninfer.diffusions.regression.likelihood import euler_log_likelihoods
 from dyninfer.diffusions.regression.process import LibraryDiffusion
 from dyninfer.estimators.base import Outcome, Run
 from dyninfer.estimators.paths import PathEstimator
-from dyninfer.learning.random import stream
+from dyninfer.learning.random import numpy_stream, stream
 from dyninfer.learning.scaling import Scaling
-from dyninfer.learning.settings import check_level, check_word
+from dyninfer.learning.settings import check_count, check_level, check_seed, check_word
 from dyninfer.learning.warn import warn
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 # Noises that correlate by less are drawn independently without a word.
 _NOTABLE_CORRELATION = 0.2
 _FEW = 300
+# Of fewer, the same ones are drawn again and again.
+_FEWEST_PATHS = 10
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -187,6 +192,65 @@ class KramersMoyal(PathEstimator):
         coefficient = table["coefficient"]
         table["lower"] = coefficient - reach
         table["upper"] = coefficient + reach
+        return table
+
+    def bootstrap(
+        self,
+        data: AnnData | Paths,
+        *,
+        n_samples: int = 200,
+        level: float = 0.95,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """Coefficients with intervals, from fits to paths drawn again from those of the data.
+
+        They hold where paths differ more than the noise says, where steps are not short, and after
+        ``sparse=True``, for every draw chooses its own functions. Paths must be independent.
+
+        Parameters
+        ----------
+        data : AnnData or Paths
+            The data of the fit.
+        n_samples : int
+            Draws.
+        level : float
+        seed : int
+
+        Returns
+        -------
+        DataFrame
+            :attr:`coefficients_`, with ``standard_error`` the deviation over the draws, and
+            ``lower`` and ``upper`` their quantiles.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than ten paths, which show no spread.
+        """
+        self._check_fitted()
+        paths = self._as_paths(data)
+        n = len(paths)
+        if n < _FEWEST_PATHS:
+            raise ValueError(
+                f"bootstrap draws whole paths and needs at least {_FEWEST_PATHS} of them, found "
+                f"{n}; cut long paths into pieces that are longer than their memory"
+            )
+        tail = (1 - check_level(level)) / 2
+        n_samples = check_count(n_samples)
+        rng = numpy_stream(check_seed(seed), "bootstrap")
+        increments = Increments.of(paths, self.scaling_)
+        inner = self.process_.inner
+        draws = []
+        for _ in range(n_samples):
+            numbers = rng.integers(n, size=n)
+            equation = self._equation(inner, increments.drawn(numbers))
+            again = coefficient_table(inner, equation, self.scaling_, paths.features)
+            draws.append(again["coefficient"])
+        every = np.stack(draws)
+        table = self.coefficients_.copy()
+        table["standard_error"] = every.std(0)
+        table["lower"] = np.quantile(every, tail, axis=0)
+        table["upper"] = np.quantile(every, 1 - tail, axis=0)
         return table
 
     def log_likelihoods(self, paths: Paths, seed: int = 0) -> ndarray | None:

@@ -272,3 +272,30 @@ def test_noises_that_go_together_are_named():
     paths = di.Paths(times=[0.01 * np.arange(2000)], states=[x])
     with pytest.warns(UserWarning, match=r"correlate by 0\.[45]"):
         fitted(paths, drift=di.Polynomials(degree=0))
+
+
+def pushed(n, spread, seed=0):
+    """Paths of ``dX = a dt + dW`` over a time of 2, with a push of its own for each."""
+    rng = np.random.default_rng(seed)
+    times = np.arange(0, 2.01, 0.1)
+    push = spread * rng.normal(size=n)
+    noise = rng.normal(size=(n, len(times) - 1)) * 0.1**0.5
+    steps = push[:, None] * 0.1 + noise
+    x = np.concatenate([np.zeros((n, 1)), steps.cumsum(1)], axis=1)
+    return di.Paths(times=[times] * n, states=list(x[..., None]))
+
+
+@pytest.mark.parametrize(("spread", "error"), [(0.0, (1 / 2) ** 0.5), (2.0, (4 + 1 / 2) ** 0.5)])
+def test_bootstrap_knows_paths_that_differ(spread, error):
+    """The mean push of ``n`` paths has variance ``(s² + σ²/T) / n``, of which theory knows σ²/T."""
+    paths = pushed(60, spread)
+    constant = di.Polynomials(degree=0)
+    model = di.KramersMoyal(drift=constant).fit(paths, progress=False)
+    table = model.bootstrap(paths, n_samples=200)
+    own = table["standard_error"][0]
+    assert own == pytest.approx(error / 60**0.5, rel=0.25)
+    assert table["lower"][0] < table["coefficient"][0] < table["upper"][0]
+    theory = model.coefficients_["standard_error"][0]
+    assert theory < 1.5 * (1 / 2 / 60) ** 0.5
+    with pytest.raises(ValueError, match="needs at least 10 of them, found 3"):
+        model.bootstrap(paths[:3])

@@ -61,6 +61,16 @@ class Increments(NamedTuple):
             path=np.repeat(numbers, lengths),
         )
 
+    def drawn(self, numbers: ndarray) -> Increments:
+        """Increments of the paths with these numbers, of one that is named twice, twice."""
+        first = np.searchsorted(self.path, numbers, side="left")
+        last = np.searchsorted(self.path, numbers, side="right")
+        pieces = [np.arange(a, b) for a, b in zip(first, last, strict=True)]
+        rows = np.concatenate(pieces)
+        # A path that comes twice in a row is two paths.
+        new_number = np.repeat(np.arange(len(numbers)), last - first)
+        return Increments(self.start[rows], self.step[rows], self.gap[rows], new_number)
+
     @property
     def follows(self) -> ndarray:
         """Rows ``(k,)`` whose predecessor belongs to the same path."""
