@@ -39,6 +39,7 @@ from dyninfer.fractional.settings import FractionalNoise as FractionalNoise
 from dyninfer.fractional.settings import Latent as Latent
 from dyninfer.fractional.settings import Observed as Observed
 from dyninfer.fractional.settings import Variational as Variational
+from dyninfer.fractional.views import View as View
 from dyninfer.jumps.channels import IdenticalChannels as IdenticalChannels
 from dyninfer.jumps.covariates import Covariates as Covariates
 from dyninfer.jumps.covariates import Periods as Periods

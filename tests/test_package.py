@@ -26,7 +26,7 @@ NAMES = {
         OTCoupling Observed Only OptimalTransport PathEstimator Paths Periods PhysicalPotential
         Reversible SchrodingerBridge SnapshotEstimator Snapshots SparseOTCoupling
         StochasticInterpolant Training Trajectories UnbalancedOTCoupling UnbalancedTransport
-        UnbalancedWeights Variational VectorFieldGP WassersteinLagrangianFlow __version__ datasets load
+        UnbalancedWeights Variational VectorFieldGP View WassersteinLagrangianFlow __version__ datasets load
         log_density metrics pl read_times simulate simulators solvers testing tl
     """,
     "di.tl": """

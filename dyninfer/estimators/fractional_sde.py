@@ -58,7 +58,7 @@ from dyninfer.fractional.settings import (
     without_place,
 )
 from dyninfer.learning.model_file import check_format, read_model, reading
-from dyninfer.learning.random import stream
+from dyninfer.learning.random import numpy_stream, stream
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import check_count, check_seed, from_plain
 from dyninfer.learning.training import Training
@@ -284,6 +284,11 @@ class FractionalSDE(IndexOfMemory, LikelihoodOfPaths, PathEstimator):
 
     def observe(self, states: Tensor, seed: int = 0) -> Tensor:
         """Observations of decoded states ``(path, time, feature)``, with their noise."""
+        if isinstance(self.state, Latent) and self.state.families.has_counts:
+            rng = numpy_stream(seed, "observed views")
+            means = states.numpy(force=True)
+            drawn = self.state.families.draw(means, self._fitted.observation_noise, rng)
+            return torch.as_tensor(drawn).to(states)
         generator = stream(seed, "observation noise", device=states.device)
         normals = states.new_empty(states.shape).normal_(generator=generator)
         deviation = torch.as_tensor(self.observation_noise_).to(states)
@@ -297,9 +302,15 @@ class FractionalSDE(IndexOfMemory, LikelihoodOfPaths, PathEstimator):
 
     @property
     def observation_noise_(self) -> ndarray:
-        """Standard deviation of the observations around the state ``(feature,)``, in data units."""
+        """Standard deviation of the observations around the state ``(feature,)``, in data units.
+
+        Of negative binomial counts, the share by which their rates vary; NaN of Poisson counts.
+        """
         self._check_fitted()
-        return self._fitted.observation_noise
+        deviation = self._fitted.observation_noise
+        if isinstance(self.state, Latent):
+            return self.state.families.noise(deviation)
+        return deviation
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "auto", **modules: Any) -> Self:

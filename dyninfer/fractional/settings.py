@@ -9,10 +9,13 @@ from typing import Any
 
 from numpy import ndarray
 
+from dyninfer.fractional.default_training import default_training
+from dyninfer.fractional.families import Families
 from dyninfer.fractional.index_settings import changes, check_hurst
 from dyninfer.fractional.localisation import Localisation
 from dyninfer.fractional.noise.motion import Kind
 from dyninfer.fractional.setting_checks import check_at_least, check_part
+from dyninfer.fractional.views import View, check_views
 from dyninfer.learning.parallel import pick_device
 from dyninfer.learning.settings import Settings, brief
 from dyninfer.learning.training import Training
@@ -95,17 +98,27 @@ class Latent(Settings):
         that lie far from 0.
     content_dim : int
         Numbers that stay the same along a path and go to the decoder beside the state.
+    views : list of View, optional
+        Kinds of features, in their order, each with the coordinates that it looks at: for a linear
+        decoder. Predicted features are means, so rates of counts.
     """
 
     dim: int
     decoder: str | Callable[..., Any] = "linear"
     encoder: str | Callable[..., Any] | None = None
     content_dim: int = 0
+    views: list[View] | None = None
 
     @property
     def is_linear(self) -> bool:
         """Whether the readout is linear and needs no encoder."""
-        return self.decoder == "linear" and self.encoder is None and self.content_dim == 0
+        is_plain = self.decoder == "linear" and self.encoder is None and self.content_dim == 0
+        return is_plain and not self.families.has_counts
+
+    @property
+    def families(self) -> Families:
+        """Laws of the observations."""
+        return Families(self.views or ())
 
     def check(self) -> None:
         """Raise a ValueError or TypeError naming a setting that cannot be."""
@@ -114,6 +127,13 @@ class Latent(Settings):
         check_part("state.decoder", self.decoder, ("linear", "network"))
         if self.encoder is not None:
             check_part("state.encoder", self.encoder, ("network",))
+        if self.views is not None:
+            if self.decoder != "linear" or self.content_dim:
+                raise ValueError(
+                    "state.views need decoder='linear' and content_dim=0: which features look at "
+                    "which coordinates is said of linear readouts"
+                )
+            check_views(self.views, self.dim)
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -275,7 +295,7 @@ class EquationSettings:
         if self.diffusion != "constant":
             return "diffusion depends on the state"
         if not self.state.is_linear:
-            return "state has a decoder or encoder that is not linear"
+            return "state has a decoder or encoder that is not linear, or counts"
         return None
 
     def check(self) -> None:
@@ -335,21 +355,6 @@ class EquationSettings:
                 f"inference=Exact() needs a linear equation, but {self.nonlinear_part()}; "
                 "leave inference out, or give Variational()"
             )
-
-
-def default_training() -> Training:
-    """Settings of the training loop that suit a few dozen paths."""
-    return Training(
-        max_steps=500,
-        batch_size=16,
-        # A few hundred steps of small networks bear a high rate, and need a short average.
-        learning_rate=1e-2,
-        warmup_steps=20,
-        ema_decay=0.99,
-        # Of a few dozen paths, none is spared for validation.
-        validation_fraction=0.0,
-        log_every=10,
-    )
 
 
 def without_place(inference: Exact | Variational | None) -> Exact | Variational | None:

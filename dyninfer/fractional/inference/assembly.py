@@ -23,6 +23,7 @@ from dyninfer.fractional.settings import (
     Latent,
     Variational,
 )
+from dyninfer.fractional.views import visibility
 from dyninfer.learning.scaling import Scaling
 
 # Deviation of a start that is not learned, in that of the data: wide beside them.
@@ -72,8 +73,11 @@ def _prior(settings: EquationSettings, facts: dict[str, Any], scaling: Scaling) 
         start_width = _START_WIDTH * facts["reach"]
     n_states = n_features
     latent = False
+    pattern = None
     if isinstance(settings.state, Latent):
         n_states = settings.state.dim
+        if settings.state.views is not None:
+            pattern = visibility(settings.state.views, n_states)
         # Where an encoder leads the guide, the prior knows nothing of the readout.
         latent = isinstance(settings.chosen_inference, Exact)
     drift: Any = settings.drift
@@ -89,6 +93,7 @@ def _prior(settings: EquationSettings, facts: dict[str, Any], scaling: Scaling) 
         "exposure": exposure,
         "shift": shift,
         "start_width": start_width,
+        "visibility": pattern,
     }
     if noise.changes:
         index = _index(noise, facts)
@@ -142,5 +147,16 @@ def _layout(
     )
     if isinstance(settings.state, Latent):
         # Latent coordinates have no units of their own.
-        return replace(layout, latent=True, content_dim=settings.state.content_dim, scaling=None)
+        state = settings.state
+        pattern = None
+        if state.views is not None:
+            pattern = visibility(state.views, state.dim)
+        return replace(
+            layout,
+            latent=True,
+            content_dim=state.content_dim,
+            scaling=None,
+            families=state.families,
+            visibility=pattern,
+        )
     return layout

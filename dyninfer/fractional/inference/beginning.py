@@ -37,12 +37,13 @@ def _begin_latent(model: NeuralModel, series: Series) -> None:
     _, n_times, n_features = series.values.shape
     n_affordable = _AXES_NUMBERS // (n_times * n_features)
     series = _first_paths(series, max(_PATHS, n_affordable))
-    rows = series.values[series.is_observed]
+    values = model.layout.families.read(series.values)
+    rows = values[series.is_observed]
     centre = rows.mean(0)
     centred = rows - centre
     axes = _principal_axes(centred, prior.n_states)
     inverse = torch.linalg.pinv(axes).T
-    deviations = series.values - centre
+    deviations = values - centre
     scores = deviations @ inverse
     row_scores = centred @ inverse
     explained = row_scores @ axes.T

@@ -8,14 +8,13 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from dyninfer.fractional.families import Families
 from dyninfer.fractional.inference.equation import Control, Equation
 from dyninfer.fractional.inference.guide import PseudoObservations
 from dyninfer.fractional.inference.guided import GuidedEquation, Steering
 from dyninfer.fractional.inference.prior import LinearPrior
 from dyninfer.fractional.inference.series import Series
 from dyninfer.learning.random import stream
-
-_LOG_2PI = math.log(2 * math.pi)
 
 Likelihood = Callable[[Tensor], Tensor]
 
@@ -139,10 +138,12 @@ def guided_paths(
 
 def normal_fit(prior: LinearPrior, series: Series, means: Tensor) -> Tensor:
     """``log N(o; means, R)`` of a series, summed over it: ``(..., P)`` of ``(..., P, L, F)``."""
-    precision_root = (-prior.log_noise).exp()
-    error = (series.values - means) * precision_root
-    log_normalisation = prior.log_noise + 0.5 * _LOG_2PI
-    exponent = -0.5 * error.square()
+    return observed_fit(prior, series, means, Families())
+
+
+def observed_fit(prior: LinearPrior, series: Series, readout: Tensor, families: Families) -> Tensor:
+    """``log p(o | readout)`` of a series, summed over it: ``(..., P)`` of ``(..., P, L, F)``."""
+    log_density = families.log_density(series.values, readout, prior.log_noise)
     # Of what is missing nothing is said.
-    observed = (exponent - log_normalisation) * series.mask
+    observed = log_density * series.mask
     return observed.sum((-1, -2))

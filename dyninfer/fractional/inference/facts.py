@@ -8,6 +8,7 @@ import numpy as np
 from numpy import ndarray
 
 from dyninfer.data.paths import Paths
+from dyninfer.fractional.families import Families
 from dyninfer.fractional.index_settings import check_knots_seen
 from dyninfer.fractional.settings import EquationSettings
 from dyninfer.learning.scaling import Scaling
@@ -173,7 +174,34 @@ def scaling_of(paths: Paths, equation: EquationSettings) -> Scaling:
     check_moving(paths, every_feature=not one_scale)
     if equation.localisation is not None:
         return _track_scaling(paths)
-    return _value_scaling(paths, one_scale)
+    scaling = _value_scaling(paths, one_scale)
+    views = getattr(equation.state, "views", None)
+    if views is None:
+        return scaling
+    return _scaling_of_views(paths, Families(views), scaling)
+
+
+def _scaling_of_views(paths: Paths, families: Families, scaling: Scaling) -> Scaling:
+    """Counts keep their unit, which their laws need."""
+    is_counted = families.counted()
+    n_features = len(paths.features)
+    if len(is_counted) != n_features:
+        raise ValueError(
+            f"state.views have {len(is_counted)} features together, and the data {n_features}; "
+            "give each feature to one view"
+        )
+    values = np.concatenate(paths.states)[:, is_counted]
+    present = values[~np.isnan(values)]
+    is_count = (present >= 0) & (present == np.round(present))
+    if not is_count.all():
+        wrong = float(present[~is_count][0])
+        raise ValueError(
+            f"a view of counts has the value {wrong:g}; counts are whole numbers from 0, so give "
+            "them as they were counted, or family='gaussian'"
+        )
+    shift = np.where(is_counted, 0.0, scaling.shift.numpy())
+    scale = np.where(is_counted, 1.0, scaling.scale.numpy())
+    return Scaling(shift=shift, scale=scale, start=0.0, duration=1.0, unit=1.0)
 
 
 def _value_scaling(paths: Paths, one_scale: bool) -> Scaling:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
+from dyninfer.fractional.families import Families
 from dyninfer.learning.scaling import Scaling
 
 
@@ -41,6 +43,10 @@ class Layout:
         Steps between two observations.
     read_first : int, optional
         How many observations of a path encoder and guide may read.
+    families : Families
+        Laws of the observations.
+    visibility : Tensor of bool ``(F, d)``, optional
+        Which loadings of a linear decoder are not 0; None is all.
     path_weight : float
         Weight of the divergence from the prior.
     begin, horizon : float
@@ -56,6 +62,8 @@ class Layout:
     depth: int = 2
     n_steps: int = 2
     read_first: int | None = None
+    families: Families = Families()
+    visibility: Tensor | None = None
     path_weight: float = 1.0
     begin: float = 0.0
     horizon: float = 1.0

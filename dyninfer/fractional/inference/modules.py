@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from dyninfer.learning.settings import brief
 
@@ -112,13 +114,20 @@ class ResidualControl(nn.Module):
 class Decoder(nn.Module):
     """Means of the observations: a linear map, and perhaps a network that begins at 0.
 
-    ``(n, d), (n, content_dim) or None -> (n, F)``.
+    ``(n, d), (n, content_dim) or None -> (n, F)``. Where ``visibility (F, d)`` is given, the map is
+    0 elsewhere, and there is no network.
     """
 
-    def __init__(self, line: nn.Linear, bend: nn.Module | None = None):
+    visibility: Tensor | None
+
+    def __init__(
+        self, line: nn.Linear, bend: nn.Module | None = None, visibility: Tensor | None = None
+    ):
         super().__init__()
         self.line = line
         self.bend = bend
+        # Made of the settings, so no file holds it.
+        self.register_buffer("visibility", visibility, persistent=False)
 
     @torch.no_grad()
     def begin(self, axes: Tensor, centre: Tensor) -> None:
@@ -132,6 +141,8 @@ class Decoder(nn.Module):
     def forward(self, x: Tensor, content: Tensor | None) -> Tensor:
         """Standardised means."""
         inputs = with_content(x, content)
+        if self.visibility is not None:
+            return linear(inputs, self.line.weight * self.visibility, self.line.bias)
         if self.bend is None:
             return self.line(inputs)
         return self.line(inputs) + self.bend(inputs)
@@ -189,3 +200,15 @@ def _in_precision(x: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     if x is None or not x.is_floating_point():
         return x
     return x.to(dtype)
+
+
+def part_of(part: Any, build: Callable[[], nn.Module]) -> Any:
+    """A network of ours, a copy of the user's module, or nothing."""
+    if part is None:
+        return None
+    if not callable(part):
+        return build()
+    if isinstance(part, nn.Module):
+        # Trained as a copy, so that a second fit begins where the first did.
+        return copy.deepcopy(part)
+    return part

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dyninfer.fractional.inference.bound import Guided, Readout, guided_paths, normal_fit
+from dyninfer.fractional.inference.bound import Guided, Readout, guided_paths, observed_fit
 from dyninfer.fractional.inference.encoder import Encoding, RecurrentEncoder
 from dyninfer.fractional.inference.equation import Control, Equation
 from dyninfer.fractional.inference.finite import check_finite, setting_of, traced
@@ -23,11 +21,12 @@ from dyninfer.fractional.inference.modules import (
     ResidualControl,
     StateDrift,
     call,
+    part_of,
     perceptron,
     shaped,
 )
 from dyninfer.fractional.inference.prior import LinearPrior
-from dyninfer.fractional.inference.series import Series, rows_at
+from dyninfer.fractional.inference.series import Series, at_all_times, last_observed, rows_at
 from dyninfer.learning.random import subseed
 
 # Normals that are drawn at once outside training: 16 MB, and some copies.
@@ -74,16 +73,16 @@ class NeuralModel(nn.Module):
         unit = square**0.5
         new_drift = partial(StateDrift, d, unit=unit, **size)
         new_amplitude = partial(CoordinateAmplitude, d, layout.width)
-        self.drift = _part(parts.drift, new_drift)
-        self.amplitude = _part(parts.amplitude, new_amplitude)
+        self.drift = part_of(parts.drift, new_drift)
+        self.amplitude = part_of(parts.amplitude, new_amplitude)
         self.encoder = None
         if layout.latent or parts.control is not None:
-            self.encoder = _part(parts.encoder, self._new_encoder)
+            self.encoder = part_of(parts.encoder, self._new_encoder)
         self.decoder = None
         if layout.latent:
             is_linear = parts.decoder == "linear"
             new_decoder = partial(self._new_decoder, is_linear)
-            self.decoder = _part(parts.decoder, new_decoder)
+            self.decoder = part_of(parts.decoder, new_decoder)
         n_context = getattr(self.encoder, "n_context", None)
         if parts.control == "network" and n_context is None:
             raise ValueError(
@@ -99,7 +98,7 @@ class NeuralModel(nn.Module):
             unit=unit,
             **size,
         )
-        self.control = _part(parts.control, new_control)
+        self.control = part_of(parts.control, new_control)
 
     def _new_encoder(self) -> RecurrentEncoder:
         layout = self.layout
@@ -119,7 +118,7 @@ class NeuralModel(nn.Module):
         n_inputs = self.prior.n_states + layout.content_dim
         line = nn.Linear(n_inputs, layout.n_features)
         if is_linear:
-            return Decoder(line)
+            return Decoder(line, visibility=layout.visibility)
         bend = perceptron(n_inputs, layout.n_features, layout.width, layout.depth)
         return Decoder(line, bend)
 
@@ -184,6 +183,10 @@ class NeuralModel(nn.Module):
 
         ``content`` ``(P, c)`` is that of the paths.
         """
+        return self.layout.families.means(self.readout(x, content))
+
+    def readout(self, x: Tensor, content: Tensor | None = None) -> Tensor:
+        """Means, or log-rates of counts, at states ``(..., P, L, d)``: ``(..., P, L, F)``."""
         if not self.latent:
             return x
         shape = x.shape[:-1]
@@ -202,7 +205,8 @@ class NeuralModel(nn.Module):
         if self.encoder is None:
             return None
         readable = self._readable(series)
-        values = rows_at(readable.values, series.placed)
+        own_values = rows_at(readable.values, series.placed)
+        values = self.layout.families.read(own_values)
         mask = rows_at(readable.full_mask, series.placed).double()
         times = series.times.gather(1, series.placed)
         if "encoder" not in self.own:
@@ -293,8 +297,8 @@ class NeuralModel(nn.Module):
         pseudo = self._pseudo_observations(series, encoding)
 
         def likelihood(x: Tensor) -> Tensor:
-            means = self.decode(x, content)
-            return normal_fit(self.prior, series, means)
+            readout = self.readout(x, content)
+            return observed_fit(self.prior, series, readout, self.layout.families)
 
         guided = guided_paths(
             self.equation,
@@ -312,12 +316,12 @@ class NeuralModel(nn.Module):
             return None
         context = None
         if encoding is not None:
-            context = _at_all_times(series, encoding.context)
+            context = at_all_times(series, encoding.context)
         rests = None
         if self.layout.read_first is None:
             # After the last observation the prior goes on alone; but where only the first are read,
             # the control carries the posterior on.
-            rests = _last_observed(series)
+            rests = last_observed(series)
         return Control(self.steer, context, rests)
 
     def _evaluate(self, name: str, *arguments: Tensor | None) -> Any:
@@ -388,32 +392,3 @@ class NeuralModel(nn.Module):
             precision=precision_at_all_times * is_observed,
             may_end_early=may_end_early,
         )
-
-
-def _part(part: Any, build: Callable[[], nn.Module]) -> Any:
-    """A network of ours, a copy of the user's module, or nothing."""
-    if part is None:
-        return None
-    if not callable(part):
-        return build()
-    if isinstance(part, nn.Module):
-        # Trained as a copy, so that a second fit begins where the first did.
-        return copy.deepcopy(part)
-    return part
-
-
-def _at_all_times(series: Series, context: Tensor) -> Tensor:
-    """Context at all times of a series: at further ones, that of the observation before."""
-    n_paths, n_times = series.times.shape
-    position = torch.arange(n_times, device=context.device)
-    positions = position.expand(n_paths, -1).contiguous()
-    observed = series.placed.contiguous()
-    n_before = torch.searchsorted(observed, positions, right=True)
-    before = (n_before - 1).clamp_min(0)
-    return rows_at(context, before)
-
-
-def _last_observed(series: Series) -> Tensor:
-    """Time of the last observation of every path ``(P,)``."""
-    observed_times = torch.where(series.is_observed, series.times, -torch.inf)
-    return observed_times.amax(1)

@@ -21,6 +21,7 @@ from dyninfer.fractional.gaussian.matrices import identity
 from dyninfer.fractional.inference.memory_steps import KnownSteps, MemorySteps
 from dyninfer.fractional.inference.series import Series
 from dyninfer.fractional.inference.steps import StepTable, euler_root, euler_transition
+from dyninfer.fractional.views import first_loading
 
 LinearDrift = Literal["none", "constant", "linear"]
 Bounds = tuple[float | None, float | None]
@@ -71,6 +72,8 @@ class LinearPrior(nn.Module):
         Deviation of a start that is not learned.
     shift : float
         Time from that of an observation to the middle of its exposure.
+    visibility : Tensor of bool ``(F, d)``, optional
+        Entries of ``C`` that are learned; the others are 0. None learns all.
     """
 
     # Name of the logits of the index, and whether it changes in time.
@@ -85,6 +88,7 @@ class LinearPrior(nn.Module):
     log_start: Tensor
     log_noise: Tensor
     loading: Tensor
+    visibility: Tensor | None
     offset: Tensor
 
     def __init__(
@@ -103,8 +107,11 @@ class LinearPrior(nn.Module):
         exposure: float | None = None,
         start_width: float = _WIDE_START,
         shift: float = 0.0,
+        visibility: Tensor | None = None,
     ):
         super().__init__()
+        # Made of the settings, so no file holds it.
+        self.register_buffer("visibility", visibility, persistent=False)
         self.noise = noise
         self.drift_kind = drift
         self.latent = latent
@@ -132,8 +139,10 @@ class LinearPrior(nn.Module):
         is_free = observation_noise is None
         self._own("log_noise", deviation.log(), free=is_free)
         if latent:
-            eye = torch.eye(n_features, n_states)
-            self._own("loading", eye, free=True)
+            loading = torch.eye(n_features, n_states)
+            if visibility is not None:
+                loading = first_loading(visibility)
+            self._own("loading", loading, free=True)
             self._own("offset", torch.zeros(n_features), free=True)
 
     @property
@@ -145,6 +154,13 @@ class LinearPrior(nn.Module):
     def hurst(self) -> Tensor:
         """One index, or one per coordinate."""
         return self.hurst_logit.sigmoid()
+
+    @property
+    def readout(self) -> Tensor:
+        """``C``, ``(F, d)``."""
+        if self.visibility is None:
+            return self.loading
+        return self.loading * self.visibility
 
     @property
     def n_states(self) -> int:
@@ -330,8 +346,8 @@ class LinearPrior(nn.Module):
                 variance=variance[:, None],
             )
         # One group: all features are observed of all coordinates together.
-        loading = self.loading.unsqueeze(-1) * unit
-        expected = mean @ self.loading.T
+        loading = self.readout.unsqueeze(-1) * unit
+        expected = mean @ self.readout.T
         values = series.values - self.offset - expected
         return Observations(
             values=values.unsqueeze(-2),
@@ -344,7 +360,7 @@ class LinearPrior(nn.Module):
         """What would be observed of states ``(..., d)`` without noise: ``(..., F)``."""
         if not self.latent:
             return x
-        values = x @ self.loading.T
+        values = x @ self.readout.T
         return values + self.offset
 
     def _own_index(self, hurst: float | None, n_indices: int) -> None:

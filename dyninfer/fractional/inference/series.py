@@ -266,3 +266,20 @@ def _check_begun(paths: Paths, first: float) -> None:
                 f"times must not lie before a path begins, but {first:g} does: path "
                 f"{str(name)!r} begins at {float(times[0]):g}"
             )
+
+
+def at_all_times(series: Series, context: Tensor) -> Tensor:
+    """Context at all times of a series: at further ones, that of the observation before."""
+    n_paths, n_times = series.times.shape
+    position = torch.arange(n_times, device=context.device)
+    positions = position.expand(n_paths, -1).contiguous()
+    observed = series.placed.contiguous()
+    n_before = torch.searchsorted(observed, positions, right=True)
+    before = (n_before - 1).clamp_min(0)
+    return rows_at(context, before)
+
+
+def last_observed(series: Series) -> Tensor:
+    """Time of the last observation of every path ``(P,)``."""
+    observed_times = torch.where(series.is_observed, series.times, -torch.inf)
+    return observed_times.amax(1)

@@ -1,0 +1,105 @@
+"""Several views of one hidden path: which features are of which kind, and what they look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dyninfer.fractional.setting_checks import check_at_least
+from dyninfer.learning.settings import Settings, brief, check_word
+
+FAMILIES = ("gaussian", "poisson", "negative_binomial")
+
+
+@dataclass(kw_only=True, repr=False, eq=False)
+class View(Settings):
+    """Features of one kind, such as a behaviour or the spikes of neurons, and what they depend on.
+
+    Coordinates that several views name are shared; one that a single view names is its own. The
+    readout is linear: of the mean, or of the logarithm of the rate of counts.
+
+    Parameters
+    ----------
+    n_features : int
+        Number of features, after those of the views before.
+    family : {"gaussian", "poisson", "negative_binomial"}
+        Law of the observations. Counts are whole numbers in each observation, and not per time; a
+        negative binomial one is a Poisson count whose rate varies by a share of its own.
+    coordinates : list of int, optional
+        Numbers of the hidden coordinates that are looked at, from 0; None is all. To the others the
+        loadings are 0.
+    """
+
+    n_features: int
+    family: str = "gaussian"
+    coordinates: list[int] | None = None
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the features are counts."""
+        return self.family != "gaussian"
+
+    def check(self, dim: int) -> None:
+        """Raise a ValueError or TypeError naming a setting that cannot be."""
+        prefix = "state.views: "
+        self.check_kinds(prefix)
+        check_at_least(self, prefix, {"n_features": 1})
+        check_word(self.family, f"{prefix}family", FAMILIES)
+        if self.coordinates is None:
+            return
+        coordinates = list(self.coordinates)
+        is_inside = [0 <= k < dim for k in coordinates]
+        if not coordinates or not all(is_inside) or len(set(coordinates)) < len(coordinates):
+            raise ValueError(
+                f"{prefix}coordinates must be different numbers from 0 to {dim - 1}, as dim={dim}; "
+                f"found {brief(self.coordinates)}"
+            )
+
+
+def check_views(views: Sequence[View], dim: int) -> None:
+    """Raise an error unless every coordinate is looked at, by views that can be."""
+    if len(views) == 0:
+        raise ValueError("state.views is empty; leave it out where all features are of one kind")
+    for view in views:
+        view.check(dim)
+    is_visible = visibility(views, dim).any(0)
+    if not bool(is_visible.all()):
+        hidden = int((~is_visible).int().argmax())
+        raise ValueError(
+            f"no view looks at coordinate {hidden}, so nothing is learned of it; lower dim, or "
+            "name it in coordinates"
+        )
+
+
+def visibility(views: Sequence[View], dim: int) -> Tensor:
+    """Which feature looks at which coordinate, ``(F, d)`` of truth values."""
+    rows = []
+    for view in views:
+        row = torch.ones(dim, dtype=torch.bool)
+        if view.coordinates is not None:
+            row = torch.zeros(dim, dtype=torch.bool)
+            row[list(view.coordinates)] = True
+        rows.append(row.expand(view.n_features, -1))
+    return torch.cat(rows)
+
+
+def first_loading(pattern: Tensor) -> Tensor:
+    """Loadings to begin from ``(F, d)``: each coordinate is the next feature that looks at it.
+
+    A coordinate that began without any loading would stay so: its sign is open.
+    """
+    loading = torch.zeros(pattern.shape)
+    is_free = torch.ones(len(pattern), dtype=torch.bool)
+    # Those that few features see choose first.
+    order = pattern.sum(0).argsort(stable=True)
+    for k in order.tolist():
+        candidates = pattern[:, k] & is_free
+        if not bool(candidates.any()):
+            candidates = pattern[:, k]
+        row = int(candidates.int().argmax())
+        loading[row, k] = 1.0
+        is_free[row] = False
+    return loading
