@@ -68,8 +68,10 @@ class KramersMoyal(PathEstimator):
     steps : {"short", "finite"}
         "finite" takes the logarithm of the linear map over a gap, right for gaps of any length, for
         ``Polynomials(degree=1)`` with constant noise and equal gaps.
-    observation_noise : {"none", "white"}
-        "white": observations have independent errors, whose size is learned; noise is constant.
+    observation_noise : {"none", "white", "averaged"}
+        "white": observations have independent errors, whose size is learned. "averaged": states are
+        means over the gap before, as are velocities made of differences of positions. Noise of the
+        process is constant in both.
     sparse : bool
         Keep only the functions of the drift that the Bayesian information criterion asks for.
         Polynomials are then in powers of the states themselves.
@@ -127,11 +129,11 @@ class KramersMoyal(PathEstimator):
         check_library(self.drift, "drift")
         check_library(self.squared_noise, "squared_noise")
         check_word(self.steps, "steps", ("short", "finite"))
-        check_word(self.observation_noise, "observation_noise", ("none", "white"))
+        check_word(self.observation_noise, "observation_noise", ("none", "white", "averaged"))
         if self.steps == "finite":
             self._check_finite_steps()
-        if self.observation_noise == "white":
-            _check_constant(self.squared_noise, "observation_noise='white'")
+        if self.observation_noise != "none":
+            _check_constant(self.squared_noise, f"observation_noise={self.observation_noise!r}")
         if self.sparse:
             self._check_sparse()
 
@@ -256,9 +258,9 @@ class KramersMoyal(PathEstimator):
     def log_likelihoods(self, paths: Paths, seed: int = 0) -> ndarray | None:
         """Log-likelihood of every path ``(n,)`` given its first state, of Gaussian Euler steps.
 
-        None where steps are not short, or observations are noisy.
+        None where steps are not short, or observations are noisy or averaged.
         """
-        if self.steps == "finite" or self.observation_noise == "white":
+        if self.steps == "finite" or self.observation_noise != "none":
             return None
         increments = Increments.of(paths, self.scaling_)
         each = euler_log_likelihoods(self.process_.inner, increments)
@@ -268,7 +270,7 @@ class KramersMoyal(PathEstimator):
 
     def observe(self, states: Tensor, seed: int = 0) -> Tensor:
         """Observations of states ``(path, time, feature)``, with their errors."""
-        if self.observation_noise == "none":
+        if self.observation_noise != "white":
             return states
         generator = stream(seed, "observation noise", device=states.device)
         normals = torch.randn(
@@ -290,8 +292,9 @@ class KramersMoyal(PathEstimator):
         columns = columns_at(inner.drift_functions, increments.start)
         if self.steps == "finite":
             return finite_steps(increments, columns)
-        if self.observation_noise == "white":
-            return noisy_observations(increments, columns)
+        if self.observation_noise != "none":
+            is_averaged = self.observation_noise == "averaged"
+            return noisy_observations(increments, columns, is_averaged)
         noise_columns = columns_at(inner.noise_functions, increments.start)
         return short_steps(
             columns,
@@ -314,11 +317,33 @@ class KramersMoyal(PathEstimator):
                 "states, and taken to be 0 there; lower the degree of squared_noise, or use Bins"
             )
         # Correlations of a few increments scatter by as much.
-        is_notable = abs(equation.correlation) > _NOTABLE_CORRELATION
-        if is_notable and len(variance) > _FEW:
+        if len(variance) <= _FEW:
+            return
+        self._say_what_is_remembered(inner, equation, increments)
+        if abs(equation.correlation) > _NOTABLE_CORRELATION:
             warn(
                 f"noises of two features correlate by {equation.correlation:.2g}, and the process "
                 "draws them independently; turn the features to their principal axes first"
+            )
+
+    def _say_what_is_remembered(
+        self, inner: LibraryDiffusion, equation: Equation, increments: Increments
+    ) -> None:
+        if self.steps == "finite" or self.observation_noise != "none":
+            return
+        along = columns_at(inner.drift_functions, increments.start) @ equation.drift.weights
+        memory = increments.memory(increments.step - along * increments.gap[:, None])
+        if memory < -_NOTABLE_CORRELATION:
+            warn(
+                f"neighbouring increments correlate by {memory:.2g}, as errors of observations "
+                "make them do, so drift and noise are too large; use observation_noise='white'"
+            )
+        if memory > _NOTABLE_CORRELATION:
+            warn(
+                f"neighbouring increments correlate by {memory:.2g}: for velocities made of "
+                "differences use observation_noise='averaged'; positions of a particle with "
+                "inertia, or with memory, are no such process: give velocities, or use "
+                "FractionalSDE"
             )
 
     def _check_finite_steps(self) -> None:
@@ -329,7 +354,7 @@ class KramersMoyal(PathEstimator):
                 "steps='finite' needs drift=Polynomials(degree=1): only of a linear drift is the "
                 f"map over a gap known; found {library}"
             )
-        if self.observation_noise == "white":
+        if self.observation_noise != "none":
             raise ValueError(
                 "steps='finite' takes observations to be exact; use FractionalSDE for a linear "
                 "equation with noisy observations and gaps of any length"
@@ -340,7 +365,7 @@ class KramersMoyal(PathEstimator):
             raise ValueError(
                 "sparse=True leaves functions out, and every box of Bins is needed; use Polynomials"
             )
-        if self.steps == "finite" or self.observation_noise == "white":
+        if self.steps == "finite" or self.observation_noise != "none":
             raise ValueError(
                 "sparse=True compares likelihoods of short, exactly observed steps; leave "
                 "steps and observation_noise at their defaults"

@@ -108,10 +108,16 @@ _observation = _any_of(
 _jumps = _any_of(_of("Only", "jumps"), values.scalar)
 _clones = _any_of(_of("Clones", "ancestor_time"), values.scalar)
 _noise = _any_of(_of("FractionalNoise", "hurst", "per_dimension", "kind", "n_nodes"), values.scalar)
-_state = _any_of(_of("Latent", "dim", "decoder", "encoder", "content_dim"), values.scalar)
+_view = _of("View", "n_features", "family", "coordinates")
+_state = _any_of(
+    _of("Latent", "dim", "decoder", "encoder", "content_dim", "views"),
+    lambda rng: f"di.Latent(dim=2, views=[{_view(rng)}, di.View(n_features=1)])",
+    values.scalar,
+)
 _inference = _any_of(
     _of("Exact", "max_steps"),
     _of("Variational", "control", "n_samples", "n_steps", "window", "grow", "width", "depth"),
+    _of("Variational", "path_weight", "n_samples"),
     values.scalar,
 )
 

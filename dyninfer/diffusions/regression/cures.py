@@ -138,7 +138,9 @@ def _drift_errors(exponent: ndarray, of_map: ndarray) -> ndarray:
     return np.stack(errors)
 
 
-def noisy_observations(increments: Increments, columns: ndarray) -> Equation:
+def noisy_observations(
+    increments: Increments, columns: ndarray, is_averaged: bool = False
+) -> Equation:
     r"""Drift, constant noise and the variance of white noise on the observations.
 
     Noise of an observation is in the increments before and after it, so that the state *before* is
@@ -146,11 +148,15 @@ def noisy_observations(increments: Increments, columns: ndarray) -> Equation:
 
     .. math:: \sum \Phi_{n-1} (\Delta X_n - \Phi_n W \Delta_n) = 0, \qquad
         \eta^2 = -E\,r_n r_{n+1}, \qquad \sigma^2 = (E\,r_n^2 + 2 E\,r_n r_{n+1}) / E \Delta_n.
+
+    States that are means over the gap before share a noise with the next one, too: then
+    :math:`E r_n^2 = \tfrac23 \sigma^2 \Delta` and :math:`E r_n r_{n+1} = \tfrac16 \sigma^2 \Delta`,
+    so the same sums are right, with :math:`\eta = 0`.
     """
     later = increments.follows
     if len(later) == 0:
         raise ValueError(
-            "observation_noise='white' needs paths with three neighbouring observations; "
+            "observation_noise needs paths with three neighbouring observations; "
             "no path has as many"
         )
     check_independent(columns[later])
@@ -163,11 +169,12 @@ def noisy_observations(increments: Increments, columns: ndarray) -> Equation:
     weights = np.linalg.solve(both, instrument.T @ increments.step[later])
     residual = increments.step - slopes @ weights
     products = residual[later] * residual[earlier]
-    noise_variance = -products.mean(0)
-    # Products scatter around zero where there is no noise.
-    noise_variance = np.maximum(noise_variance, 0.0)
+    shared = products.mean(0)
+    if not is_averaged:
+        # Products scatter around zero where there is no noise.
+        shared = np.minimum(shared, 0.0)
     square = np.mean(residual**2, axis=0)
-    variance = (square - 2 * noise_variance) / gap.mean()
+    variance = (square + 2 * shared) / gap.mean()
     if not (variance > 0).all():
         raise ValueError(
             "noise of the observations explains all increments, so that none is left for the "
@@ -179,7 +186,7 @@ def noisy_observations(increments: Increments, columns: ndarray) -> Equation:
     return Equation(
         drift=Regression(weights, drift_errors),
         noise=_constant_noise(variance, spread, len(later)),
-        noise_variance=noise_variance,
+        noise_variance=np.maximum(-shared, 0.0),
         correlation=largest_correlation(residual),
     )
 

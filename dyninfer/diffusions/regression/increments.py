@@ -77,6 +77,17 @@ class Increments(NamedTuple):
         change = np.diff(self.path)
         return np.flatnonzero(change == 0) + 1
 
+    def memory(self, residual: ndarray) -> float:
+        """Correlation of residuals ``(n, d)`` with the next ones: the largest of the features'."""
+        later = self.follows
+        if len(later) == 0:
+            return 0.0
+        products = (residual[later] * residual[later - 1]).mean(0)
+        squares = np.square(residual).mean(0)
+        # A feature without noise has no residual to remember.
+        correlation = products / np.where(squares > 0, squares, 1.0)
+        return float(correlation[np.abs(correlation).argmax()])
+
     def common_gap(self, reason: str) -> float:
         """The gap that all share; a ValueError says why there must be one."""
         shortest = self.gap.min()
