@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -11,6 +10,7 @@ from numpy import ndarray
 from torch import Tensor, nn
 
 from dyninfer.data.arrays import as_tensor
+from dyninfer.learning.functions import takes_two
 from dyninfer.learning.settings import brief
 
 Field = Callable[[Tensor, Tensor], Tensor]
@@ -157,19 +157,7 @@ def check_field(field: Any, name: str) -> None:
     """Raise a TypeError for what cannot be called with a time and states."""
     if field is None:
         return
-    # A class, such as int, can be called as well.
-    is_function = callable(field) and not isinstance(field, type)
-    # The call of a module takes any arguments, and hands them to its forward.
-    called = field.forward if isinstance(field, nn.Module) else field
-    if is_function:
-        try:
-            inspect.signature(called).bind(None, None)
-        except TypeError:
-            is_function = False
-        except ValueError:
-            # Functions written in C may not tell their arguments.
-            pass
-    if not is_function:
+    if not takes_two(field):
         raise TypeError(f"{name} must be a function of (t, x), found {brief(field)}")
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from dyninfer.learning.functions import check_dense
 from dyninfer.learning.random import stream
 from dyninfer.learning.settings import OWN_MODULE, brief
 
@@ -124,6 +125,7 @@ def _check_answer(
 ) -> None:
     answer_kind = type(answer).__name__
     if isinstance(answer, Tensor):
+        check_dense(answer, f"network ({_kind(module)})")
         answer_kind = f"shape {tuple(answer.shape)}"
     if not isinstance(answer, Tensor) or answer.shape != shape:
         raise ValueError(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.diffusions import Diffusion
+from dyninfer.learning.functions import check_dense
 
 # How the shapes that a field may return are written in a message.
 _SHAPES = {
@@ -98,6 +99,7 @@ def check_shape(name: str, value: Any, shapes: Sequence[tuple[int, ...]], x: Ten
             f"{name}(t, x) of the process must return a tensor, but it returned a "
             f"{type(value).__name__}"
         )
+    check_dense(value, f"{name}(t, x) of the process")
     if tuple(value.shape) in shapes:
         return
     hint = ""

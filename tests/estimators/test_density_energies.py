@@ -185,3 +185,13 @@ def test_a_potential_beside_an_energy_of_the_density_adds_up():
     x = sample[::200].double()
     gap = both.potential(t, x) - alone.potential(t, x)
     torch.testing.assert_close(gap, well.potential(data, scaling)(t, x))
+
+
+def test_states_that_are_not_finite_have_no_density_and_stop_no_fit_by_an_error():
+    states = torch.randn(20, 2)
+    states[3, 1] = torch.nan
+    assert KernelDensity(states).log_density(torch.zeros(4, 2)).isnan().all()
+    # Of what has a density, all is as before.
+    flat = torch.zeros(20, 2)
+    x = torch.zeros(1, 2, dtype=torch.float64)
+    assert KernelDensity(flat).log_density(x).isfinite().all()

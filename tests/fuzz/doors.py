@@ -311,7 +311,7 @@ def _metrics() -> dict[str, Door]:
     }
     doors["coverage"] = Door("di.metrics.coverage({a})", {"a": coverage})
     doors["distributions"] = Door(
-        "[di.metrics.hellinger_distance({a}), di.metrics.brier_score({b})]",
+        "[di.metrics.hellinger_distance({a}), brier_of_observed({b})]",
         {
             "a": {"p": ("[0.5, 0.5]", values.times), "q": ("[0.2, 0.8]", values.times)},
             "b": {

@@ -17,6 +17,7 @@ import torch
 import dyninfer as di
 from dyninfer import fractional, report, testing
 from dyninfer.cli.main import main
+from dyninfer.data.arrays import as_tensor
 from dyninfer.datasets import files
 from dyninfer.fractional.process import FractionalDiffusion
 
@@ -359,3 +360,10 @@ def mean_field(t, x):
 
 def process(**fields):
     return di.Diffusion(**({"drift": drift} | fields))
+
+
+def brier_of_observed(draws, observed, n_states):
+    """Brier scores of what was observed: where nothing was, they are NaN as promised."""
+    scores = di.metrics.brier_score(draws, observed, n_states)
+    is_observed = as_tensor(observed, "observed") >= 0
+    return scores[is_observed]

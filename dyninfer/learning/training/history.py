@@ -64,7 +64,10 @@ class History:
         return {"rows": self.rows, "sums": self.sums, "count": self.count}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Undo :meth:`state`."""
+        """Undo :meth:`state`; a ValueError where the rows are those of no table."""
+        is_table = all(isinstance(row, dict) for row in state["rows"])
+        if not is_table:
+            raise ValueError("its history holds what is no row of a table")
         self.rows = state["rows"]
         self.sums = state["sums"]
         self.count = state["count"]

@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from dyninfer.data.arrays import as_list
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.time_reading import as_requested
+from dyninfer.learning.functions import check_dense, takes_two
 from dyninfer.learning.random import borrowed_generator
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import brief
@@ -47,8 +48,7 @@ class DensityCurve:
     features: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        # A class, such as int, can be called as well.
-        if not callable(self.sampler) or isinstance(self.sampler, type):
+        if not takes_two(self.sampler):
             raise TypeError(f"sampler must be a function (t, n) -> x, found {brief(self.sampler)}")
         times = as_requested(self.times)
         # NaN is not before any time, and infinity is none.
@@ -65,6 +65,8 @@ class DensityCurve:
     def sample(self, t: Tensor) -> Tensor:
         """Samples ``(n, d)`` at times ``(n,)``; a ValueError tells what the sampler did wrong."""
         x = self.sampler(t, len(t))
+        if isinstance(x, Tensor):
+            check_dense(x, "the sampler")
         if not isinstance(x, Tensor) or x.ndim != 2 or len(x) != len(t):
             answer = type(x).__name__
             if hasattr(x, "shape"):

@@ -68,7 +68,10 @@ class KernelDensity:
         tiny = torch.finfo(points.dtype).tiny
         least = LEAST_VARIANCE * variances.mean() + tiny
         variances.add_(least)
-        factor = torch.linalg.cholesky(covariance)
+        factor, fault = torch.linalg.cholesky_ex(covariance)
+        # Of states that are not finite there is no density: the fit that made them has diverged,
+        # and a loss that is NaN ends it.
+        factor = torch.where(fault == 0, factor, torch.nan)
         axes = torch.eye(d).to(factor)
         self.whitening = torch.linalg.solve_triangular(factor, axes, upper=False)
         size = n * (d + 2) / 4
