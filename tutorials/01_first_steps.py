@@ -62,7 +62,7 @@ _ = ax.set(xlabel="UMAP 1", ylabel="UMAP 2", xticks=[], yticks=[])
 #
 # Action Matching learns a potential whose gradient is the velocity of the cells. The settings of the method
 # stand in the constructor, the names in your data in `fit`. Training stops by itself when the loss on a tenth of the
-# cells, kept apart, no longer improves.
+# cells, kept aside for this, no longer improves.
 
 # %%
 model = di.ActionMatching()
@@ -81,8 +81,8 @@ _ = di.pl.history(model)
 # %% [markdown]
 # The loss of Action Matching is not a distance to anything: it falls towards minus the kinetic energy of the motion, and its
 # absolute value says nothing about the quality of the fit. On the training cells it keeps falling, because the network
-# begins to memorise them; on the pairs that are held out it turns up. At the turning point the model takes a few more
-# steps on all pairs. Quality is measured below, on populations.
+# begins to memorise them; on the pairs kept aside it eventually rises. At that turning point the model takes a few more
+# steps on all pairs. The quality of the model is measured below, on populations.
 #
 # ## Simulate
 #
@@ -95,7 +95,7 @@ traj
 
 # %% [markdown]
 # `traj.states` is a tensor `(path, time, feature)` in the units of `X_pca`. Every path remembers the cell it started from,
-# so the question "what do the cells that began like this one become?" has an answer.
+# so you can ask what the cells that began like this one become.
 
 # %%
 print(traj.states.shape, "first path started from", traj.origin[0])
@@ -114,7 +114,7 @@ _ = di.pl.trajectories(adata, traj, basis="X_umap", time_unit="hours", ax=axes[1
 # ## Evaluate
 #
 # `evaluate` takes all cells of one observed time, simulates them to the next, and measures the distance between the simulated
-# and the observed population. A distance alone means little, so two others stand beside it:
+# and the observed population. A distance alone means little, so the table has two more to compare it with:
 #
 # * `_floor`: the distance that another sample of the *observed* population would have, on average, at these numbers of
 #   cells. A perfect model scores about this, because finite samples of one population differ.
@@ -143,9 +143,9 @@ _ = di.pl.evaluation(table, metric="w1", time_unit="hours")
 # %% [markdown]
 # Look at the two held-out times, because they teach different things.
 #
-# * **24 h** was predicted from 12 h: the model is clearly nearer to the cells than cells that stand still, and close
+# * **24 h** was predicted from 12 h. The model is clearly closer to the observed cells than unmoved cells are, and close
 #   to the floor. Between 12 and 36 hours the population moves steadily, and a steady motion can be interpolated.
-# * **72 h** was predicted from 60 h, and here standing still is *better*. The cells hardly change
+# * **72 h** was predicted from 60 h, and here the unmoved cells are *better*. The cells hardly change
 #   from 60 to 72 hours and change quickly afterwards; the cells of 60 h and 96 h alone do not show this, and the model
 #   moves them steadily. No method that interpolates between snapshots can do better: the remedy is a measurement at
 #   72 h.

@@ -16,7 +16,7 @@
 # writes. It ends with a fate for every cell, a ranking of genes, their curves over time, and arrows for scVelo.
 #
 # With real cells nobody knows the right answer. So the counts here come from a simulated gene network with two fates. We know which genes
-# regulate the fate, and what every cell was going to become. Both answers stand beside those of the analysis.
+# regulate the fate, and what every cell was going to become, and compare the analysis with both.
 #
 # It takes less than a minute of one CPU core and needs no network. The guide has the same steps
 # [in 25 lines](../guide/afternoon.md).
@@ -43,8 +43,8 @@ fate_colors = {"A": blue, "B": orange}
 # %% [markdown]
 # ## A folder of counts
 #
-# Two master genes, A and B, repress each other. In each cell one of them wins, and its six targets rise with it. Other genes do as real ones
-# do. Some change with time in all cells alike, some vary widely for reasons of their own, and most are steady.
+# Two master genes, A and B, repress each other. In each cell one of them wins, and its six targets rise with it. The other genes behave like
+# real ones: some change with time in all cells alike, some vary widely for other reasons, and most are steady.
 # A gene at a level of one has three molecules on average, and cells differ in how many of their molecules are caught.
 #
 # We sample 120 cells on each of six days and write them as Cell Ranger would. With data of your own, begin at the next section.
@@ -85,9 +85,9 @@ print(sorted(path.name for path in folder.iterdir()))
 # %% [markdown]
 # ## Read, normalise, reduce
 #
-# `read_times` makes numbers of the names of samples. The rest is scanpy: equal totals, logarithms, the genes that
+# `read_times` turns the names of samples into numbers. The rest is scanpy: equal totals, logarithms, the genes that
 # vary most, scaling, and 30 principal components. Scaling matters. Without it, a few abundant genes decide which cells are neighbours.
-# [Barcoded blood cells](../results.md#fates-of-barcoded-blood-cells) are the evidence for these choices.
+# These choices were tested on [barcoded blood cells](../results.md#fates-of-barcoded-blood-cells).
 
 # %%
 adata = sc.read_10x_mtx(folder)
@@ -108,8 +108,8 @@ print(
 )
 
 # %% [markdown]
-# Cell types come from markers, as usual. At the end a cell is of the type whose master has more counts. Earlier cells are called
-# undecided. No tool here reads their label: fates need labels on the last day alone.
+# Cell types come from markers, as usual. On the last day, a cell has the type whose master gene has more counts. Earlier cells are called
+# undecided. No tool here reads the label of an earlier cell: fates need labels on the last day only.
 
 # %%
 is_late = (adata.obs["day"] == DAYS[-1]).to_numpy()
@@ -144,9 +144,9 @@ _ = model.fit(adata, **keys, max_steps=300, seed=0, progress=False)
 # %% [markdown]
 # ## Fates
 #
-# A flow without noise takes each cell to one place, and nothing is uncertain. Snapshots do not say how much of the spread is noise. That is an assumption,
-# and `noise_scale` makes the same one as transport plans do. `transport=0.5` takes half of the answer from such plans, because model
-# and plans err in different cells.
+# A flow without noise takes each cell to a single place, so nothing would be uncertain. Snapshots do not say how much of the spread is noise. The noise is an assumption,
+# and `noise_scale` makes the same one as transport plans do. `transport=0.5` takes half of each fate from such plans, because the model
+# and the plans err in different cells.
 
 # %%
 sigma = di.tl.noise_scale(adata, **keys)
@@ -164,7 +164,7 @@ fates.groupby(day_of).agg(["mean", "std"]).round(2)
 
 # %% [markdown]
 # Here we can ask the network itself. Every cell is copied 50 times, and the copies run on to day 6. The share of copies in which A wins is the cell's
-# **true** probability. Nobody can predict better than that. Beside it stands a
+# **true** probability. Nobody can predict better than that. For comparison, we add a
 # prediction without dynamics: the types of the 50 cells of the last day that lie nearest to the unmoved cell.
 
 
@@ -209,16 +209,16 @@ agreement.round(3)
 # %% [markdown]
 # Read the table in three steps.
 #
-# * **The order of cells is right early on**, and gets better from day to day: see the correlations.
-# * **The probabilities are too cautious.** The truth spreads much further than the fates. A count of a few molecules hides what a cell has already
-#   decided, and hidden differences look like noise. A 0.6 on day 1 is no statement about that cell.
-# * **Neighbours that know no dynamics do as well or better here**, by squared error. In this network the cells hardly turn on their way. Always compute such a baseline:
+# * **Cells are ranked correctly early on**, and better from day to day: see the correlations.
+# * **The probabilities are too cautious.** The truth spreads much further than the fates. Counts of a few molecules hide part of what a cell has already
+#   decided, and hidden differences look like noise. A fate of 0.6 on day 1 says little about that cell.
+# * **Neighbours, which know no dynamics, do as well or better here**, by squared error. In this network cells hardly change direction. Always compute such a baseline:
 #   `tl.fates(baselines=True)` has two.
 #
 # ## Genes that go with a fate
 #
-# `drivers` correlates every gene with the probability of a fate. Over all days, late cells decide: there, genes are high because the fate
-# has been reached. To see what comes before, take cells of one early day. Day 2 is in the midst of the choice.
+# `drivers` correlates every gene with the probability of a fate. Over all days, late cells dominate: in them, genes are high because the fate
+# has been reached. To see what comes before, take the cells of one early day. On day 2, cells are in the middle of the choice.
 
 # %%
 regulators = set(network.regulated_by("A"))
@@ -252,16 +252,16 @@ ax.legend(frameon=False)
 _ = ax.set(xlabel="correlation with the probability of fate A, day 2")
 
 # %% [markdown]
-# The seven genes that regulate or follow A lead the list, where a ranking by variance mixes them with genes that wander. Two things need care:
+# The seven genes that regulate or follow A lead the list, whereas a ranking by variance mixes them with genes that vary for other reasons. Two things need care:
 #
-# * **A steady gene may pass a test.** Cells that lie near each other share their fates, so they are no independent witnesses, and `qval` comes out too small. Replicates
-#   are the better test.
-# * **A correlation is no cause.** The master is one of the seven. Nothing in the table says that it is the one which regulates the others. That takes a perturbation.
+# * **A steady gene may pass a test.** Cells that lie near each other share their fates, so they are not independent, and `qval` is too small. Replicates
+#   are a better test.
+# * **Correlation is not causation.** The master is one of the seven, but nothing in the table says that it regulates the others. Only a perturbation can show that.
 #
 # ## Genes over time
 #
-# Simulated paths are decoded to genes, and each counts by the share of a fate at its end. So a curve is the history of the cells that end there.
-# Units are those of the scaled genes. The gene `falling1` tells time in all cells alike, and its two curves agree.
+# Simulated paths are decoded to genes, and each is weighted by the share of a fate at its end. So a curve is the history of the cells that reach this fate.
+# Units are those of the scaled genes. The gene `falling1` falls in all cells alike, and its two curves agree.
 
 # %%
 paths = model.simulate(adata, times=np.linspace(0, 6, 25), noise=sigma**2 / 2, seed=0)
@@ -292,8 +292,8 @@ pd.DataFrame(means).loc[["A", "B", "A1", "B1", "falling1"]].round(3)
 # ## What to distrust
 #
 # * **This network is an easy one.** Its targets follow one master each, and nothing else follows a master. Real programs overlap.
-# * **The noise.** Twice the noise makes fates vaguer, half of it makes them surer, and snapshots allow both. Repeat `fates` with another `noise=`.
-# * **Labels of the last day.** A cell that is wrongly labelled there misleads all that lead to it.
+# * **The noise.** Twice the noise makes fates less certain, half of it makes them more certain, and snapshots allow both. Repeat `fates` with another `noise=`.
+# * **Labels of the last day.** A wrongly labelled cell there distorts the fates of all cells that lead to it.
 # * **Growth.** Cells of this network neither divide nor die. Where they do, a fate that divides fast looks like a frequent choice: see [growth](04_growth.py).
 # * **Genes outside the components.** They have correlations, and neither curves nor velocities: `rise` is NaN, and `trends` refuses them by name.
 # * **Clones decide.** Where cells carry barcodes, `tl.score_fates` says how far the fates are from those of sisters.

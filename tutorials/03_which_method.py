@@ -17,7 +17,7 @@
 #
 # 1. is a method better than predictions without a model, and how far is it from the best possible score? (`tl.compare`)
 # 2. what follows from that? (`tl.recommend`)
-# 3. do other settings help, and how does one choose them without fooling oneself? (`tl.tune`)
+# 3. do other settings help, and how do you choose them without fooling yourself? (`tl.tune`)
 #
 # It takes about a minute of one CPU core and needs no network.
 
@@ -33,8 +33,8 @@ HELD_OUT = [24, 72]
 # ## Leave a time out, and predict it
 #
 # Mouse embryonic stem cells under retinoic acid, nine times between 0 and 96 hours. `compare` removes the cells of 24 h, fits every method to the rest, and predicts
-# the 24 h cells from those of 12 h. Then it does the same with 72 h. 300 steps a fit keep this page short. With data of
-# your own leave `hold_out` and `max_steps` away: then every inner time is left out in turn.
+# the 24 h cells from those of 12 h. Then it does the same with 72 h. 300 steps per fit keep this page short. With your own
+# data, omit `hold_out` and `max_steps`: then every inner time is left out in turn.
 
 # %%
 adata = di.datasets.mesc_retinoic_acid()
@@ -57,15 +57,15 @@ scores = scores.loc[table["method"].unique()]
 scores.round(3)
 
 # %% [markdown]
-# `w1` and `energy` are distances between predicted and observed cells, and less is better. Beside the two methods stand five rows without a model:
+# `w1` and `energy` are distances between predicted and observed cells; smaller is better. The table also has five rows without a model:
 #
 # * **`floor`**: a second sample of the *observed* population. Finite samples differ, so a perfect model scores about this.
-# * **`still`**: the cells of the time before, unmoved. Whoever is above it would do better to predict no change.
+# * **`still`**: the cells of the time before, unmoved. A method that scores worse would do better to predict no change.
 # * **`next`**: the cells of the time after.
 # * **`ot`**: cells before and after are paired at the least total distance. The prediction lies on the line between the two, midway if the held-out time is.
 # * **`growth_first`**: the same after cells were reweighted, so that a type may become more or less frequent.
 #
-# The last three know the time *after*, as the methods do. They are what can be had for nothing.
+# Like the methods, the last three know the time *after*, but they need no fit.
 
 # %%
 fig, axes = plt.subplots(2, 2, figsize=(11, 6), layout="constrained")
@@ -94,13 +94,13 @@ assert change["w1", 72] < 1.05
 # %% [markdown]
 # The two times teach different things.
 #
-# * **At 24 h there is something to predict, and both methods predict a good part of it.** Unmoved cells are more than half as far again from the truth as
-#   the floor. By energy the interpolant does as well as `ot`. By W1 it does not.
-# * **At 72 h no method has earned it.** Cells of 60 h are within 5 % of the floor. Hardly anything changes until 72 h, and much changes afterwards. A method that saw
-#   60 h and 96 h moves the cells too early, and so does `ot`. The remedy is a sample at 72 h, and no setting.
+# * **At 24 h there is something to predict, and both methods predict a good part of it.** The score of unmoved cells is more than one and a half times the
+#   floor. By energy the interpolant does as well as `ot`. By W1 it does not.
+# * **At 72 h no method helps.** Cells of 60 h are within 5 % of the floor. Hardly anything changes until 72 h, and much changes afterwards. A method that saw
+#   60 h and 96 h moves the cells too early, and so does `ot`. Only a sample at 72 h would help; no setting does.
 #
 # Why two distances? In many dimensions W1 favours predictions that are smoother than cells are, and predictions of more points. `ot` has the points of two times,
-# a method those of one. Energy does not fall for smoothness, and little for numbers. Believe a gain that both of them show.
+# a method those of one. The energy distance is not misled by smoothness, and only a little by numbers. Believe a gain that both of them show.
 #
 # ## What to do, in words
 #
@@ -113,8 +113,8 @@ print(advice)
 print("worth it:", advice.is_worthwhile)
 
 # %% [markdown]
-# The sentences are blunt on purpose. Two times, one of which no one can predict, do not show that a model is better than lines between paired cells. A model may still
-# be worth having. It moves any cell to any time, and gives velocities and fates. But its *positions* at unseen times
+# The sentences are blunt on purpose. Two times, one of which nobody can predict, do not show that a model is better than lines between paired cells. A model may still
+# be useful: it moves any cell to any time, and gives velocities and fates. But its *positions* at unseen times
 # deserve no more trust than the lines do.
 #
 # `advice.fit(adata, time_key="time")` fits the winner to all times.
@@ -145,15 +145,15 @@ assert not set(HELD_OUT) & set(inner.columns)
 inner.round(3)
 
 # %% [markdown]
-# **Settings scored** is the number of candidates behind the choice: here two, as they were given and with the change. Report it. The best of two is hardly lucky, the best of fifty
-# is. One subsample is little, and by default three are drawn. With three inner times or more, the plainest setting within one standard error of the best is taken.
+# **Settings scored** is the number of candidates behind the choice: here two, the given settings and the change. Report it. Luck hardly matters in the best of two, but it does in the best of
+# fifty. One subsample is not much; by default three are drawn. With three inner times or more, the simplest setting within one standard error of the best is chosen.
 # Here growth changes W1 by less than that, so the settings stay.
 #
-# The scores of `tune` lie above those of `compare`. They come from fewer cells, and a distance between small samples is larger. Never compare across sizes.
+# The scores of `tune` lie above those of `compare`. They come from fewer cells, and a distance between small samples is larger. Never compare scores of different sample sizes.
 #
 # ## What to report
 #
-# The held-out times are used once, at the end: the scores beside the floor and the best prediction without a model, and how many settings were tried.
+# The held-out times are used once, at the end. Report their scores with the floor and the best prediction without a model, and how many settings were tried.
 
 # %%
 free = ["still", "next", "ot", "growth_first"]
@@ -181,7 +181,7 @@ report.round(3)
 # * **A score without its floor and `still`.** A distance of 1.2 is neither small nor large.
 # * **Components that were computed with the held-out cells.** So it is here: the ten components come with the data. The leak is the same for all rows of the
 #   table. For a strict test compute them without those cells.
-# * **Few held-out times, one seed.** `n_repeats=` adds seeds. Nothing but more samplings adds times.
+# * **Few held-out times, one seed.** `n_repeats=` adds seeds. Only more sampling times add times.
 # * **A gap twice as long.** Leaving a time out doubles the gap, so a method may do better in use than in the test.
 # * **Positions alone.** No distance between populations says which cell becomes which. For fates look at clones, or at a marker that you know.
 # * **A second look.** If you change something after you saw the score at 24 h, that score is no longer a test.

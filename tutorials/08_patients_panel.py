@@ -20,7 +20,7 @@
 # visits. Rates may depend on treatment and age. R's msm fits the same models, and both agree on its data sets
 # ([results](../results.md)).
 #
-# The trial here is simulated, so every answer stands beside the truth.
+# The trial here is simulated, so every answer can be compared with the truth.
 
 # %%
 import matplotlib.pyplot as plt
@@ -67,14 +67,14 @@ print(pd.crosstab(visits["stage"], following, rownames=["stage"], colnames=["at 
 # %% [markdown]
 # ## The fit
 #
-# Three things are told to the model:
+# The model is told three things:
 #
-# * **which jumps can happen** in a moment, by `Only`;
+# * **which direct jumps can happen**, by `Only`;
 # * **what is observed**: stages without error, and the moment of a death, `ExactLabels(entries=["dead"])`;
 # * **what rates depend on**, by formulas as in R. Here the drug acts on the two jumps that make the disease worse, each with an
 #   effect of its own. Age acts on all three deaths alike.
 #
-# Rates of the model are those where all numbers are 0. So we count age in decades from 60.
+# The fitted rates are those of a patient whose numerical covariates are all 0. So we count age in decades from 60.
 
 # %%
 deaths = ["mild>dead", "moderate>dead", "severe>dead"]
@@ -257,8 +257,8 @@ assert misfit["model with drug"] < 0.6 * misfit["model without"]
 #
 # ## When stages are misread
 #
-# Stages are judgements. In a second trial one visit in twenty gives a neighbouring stage. Believed, a wrong stage is two jumps, and
-# some pairs are impossible:
+# Stages are judgements. In a second trial, one visit in twenty gives a neighbouring stage. If it is taken at face value, a wrong stage looks like two jumps, and
+# some pairs of visits are impossible:
 
 # %%
 careless = di.simulators.PatientPanel(misread=0.05)
@@ -269,7 +269,7 @@ except ValueError as error:
     print(error)
 
 # %% [markdown]
-# `Confusion` learns how often each stage is taken for its neighbour, and the rates with it. For comparison, the same labels are also believed, with a jump
+# `Confusion` learns how often each stage is mistaken for its neighbour, together with the rates. For comparison, the same labels are also taken at face value, with a jump
 # back from severe to moderate that makes them possible.
 
 # %%
@@ -296,8 +296,8 @@ assert recovery["believed"] > 2 * recovery["true"]
 assert abs(np.log(recovery["may be wrong"] / recovery["true"])) < np.log(1.3)
 
 # %% [markdown]
-# Believed, misread stages more than double the rate of recovery. With errors in the model it is within 30 % of the truth. The confusion
-# matrix finds about five misread mild stages in a hundred. Of the severe stage, which is seen least, it knows least.
+# Taken at face value, misread stages more than double the rate of recovery. With errors in the model, this rate is within 30 % of the truth. The confusion
+# matrix finds about five misread mild stages in a hundred. It is least certain about the severe stage, which is seen least often.
 #
 # ## What to distrust
 #
@@ -306,9 +306,9 @@ assert abs(np.log(recovery["may be wrong"] / recovery["true"])) < np.log(1.3)
 # * **No memory.** A rate does not depend on how long a patient has been in the stage. If it does, prevalence shows it,
 #   and `Periods` or a stage in two phases may help.
 # * **Covariates between visits.** A value holds until the next visit. Treatment that was started in between is dated too late.
-# * **Effects beside the formula.** A ratio is the same in all stages and at all times only because the formula says so. Compare with a
+# * **Effects that the formula leaves out.** A ratio is the same in all stages and at all times only because the formula says so. Compare with a
 #   larger model by `tl.likelihood_ratio`.
-# * **A small probability is no large effect**, and a large one no proof of none. Read the intervals.
+# * **A small p-value does not mean a large effect**, and a large one does not mean no effect. Read the intervals.
 # * **Not randomised?** Then the ratio compares the treated with the untreated, and not treatment with its absence.
 #
 # ## Next

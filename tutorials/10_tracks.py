@@ -20,7 +20,7 @@
 # shorter. Both are of the size of the motion itself. This tutorial measures how wrong the slope is, gets the exponent by
 # likelihood instead, and then finds where a track changes its motion.
 #
-# The tracks are simulated, so every answer stands beside the truth. [Real ones](14_fractional_noise.py) have a tutorial of their own.
+# The tracks are simulated, so every answer can be compared with the truth. [Another tutorial](14_fractional_noise.py) has real tracks.
 
 # %%
 import matplotlib.pyplot as plt
@@ -81,8 +81,8 @@ print(tables["free, slow"].head(4).round(4).to_string(index=False))
 tracks["free, slow"]
 
 # %% [markdown]
-# `from_dataframe` takes tables as trackers write them. Times must be seconds and positions micrometres, or whatever you want to have back:
-# multiply frames and pixels first. A missing frame is a row that is not there.
+# `from_dataframe` reads tables as trackers write them. Convert frames to seconds and pixels to micrometres first, or to whatever units you want the results in.
+# For a missing frame there is simply no row.
 #
 # ## What the slope says
 #
@@ -261,13 +261,13 @@ assert covered.mean() > 0.85
 #
 # ## What to distrust
 #
-# * **An exponent is no mechanism.** Crowding, confinement and binding all give $\alpha < 1$. Confined motion bends towards a plateau at long lags; look
+# * **An exponent is not a mechanism.** Crowding, confinement and binding all give $\alpha < 1$. Confined motion bends towards a plateau at long lags; look
 #   at the MSD there, and fit `drift="linear"` for a molecule in a trap.
 # * **The error of a position.** An error that is given too small is read as a low exponent, in segments above all. Learn it from many
 #   tracks as above, or from beads that do not move.
-# * **Unlike molecules in one fit.** All molecules shared one exponent here. If some are free and some are held back, their mean is nobody's.
+# * **Different molecules in one fit.** All molecules shared one exponent here. If some are free and some are held back, the common exponent describes neither.
 # * **Drift of the stage** looks driven. Subtract it, or fit `drift="constant"`.
-# * **Short tracks.** One track of 50 frames knows its exponent to about ±0.3. Pool tracks, or read the intervals.
+# * **Short tracks.** From one track of 50 frames, the exponent is known to about ±0.3. Pool tracks, or read the intervals.
 # * **Neighbours of a change.** A segment needs ten frames at least, and its interval takes the moment of change as known.
 #
 # ## Next

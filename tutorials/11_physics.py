@@ -15,7 +15,7 @@
 # *What moves this density, is the force a gradient, and does the motion run on energy?* Three systems whose answers are known:
 #
 # 1. a **wave packet**, photographed a few times: which velocity carries it?
-# 2. a **vortex**: what does a method find that knows gradients only?
+# 2. a **vortex**: what does a method find that can only learn gradients?
 # 3. a **molecular motor** that is seen in one of six states: is detailed balance broken?
 #
 # Flows between populations of *images* are such motions too; they have [a tutorial of their own](15_images.py).
@@ -76,8 +76,8 @@ print(f"largest error of the centre {np.abs(run.mean()[:, 0].numpy() - true_mean
 print(f"largest error of the width {np.abs(run.std()[:, 0].numpy() - true_std).max():.2f}")
 
 # %% [markdown]
-# Between photographs the particles of the model go straight, where the packet turns and breathes. So the error falls with the number of
-# photographs, and no training makes up for those that were not taken. With nine, the simulated centre stays
+# Between photographs the particles of the model move straight, while the real packet turns and breathes. So the error falls with the number of
+# photographs, and training cannot make up for photographs that were not taken. With nine, the simulated centre stays
 # close to the true one, and the width falls a little short where the packet is widest: particles that go straight between photographs do not breathe enough.
 #
 # ## A vortex
@@ -215,8 +215,8 @@ assert (turns["high"] > 0).all()
 # Look at the entropy production of the ratchet without potential: its estimate is above zero, and so is its whole interval. It cannot be negative, so errors in the rates only push it up.
 # **A positive entropy production proves nothing; the test does.**
 #
-# The net turns have no such bias. They cannot be told from zero in either ratchet: with these rates the motor spends energy and goes nowhere. A current that is
-# not seen is no proof of equilibrium.
+# The net turns have no such bias. They cannot be told from zero in either ratchet: with these rates the motor spends energy and goes nowhere. Not seeing a current
+# does not prove equilibrium.
 
 # %%
 fig, ax = plt.subplots(figsize=(6.5, 1.9), layout="constrained")

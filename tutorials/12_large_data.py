@@ -111,8 +111,8 @@ for ax in axes:
 
 # %% [markdown]
 # The cost has a part that stays and one that grows with the cells. Ten times as many cells cost about four times as much here, and lower the error by less
-# than half. Three days, straight lines between them and few steps leave an error that cells do not remove. So **begin with a random tenth**. Take all cells when
-# a smaller sample has shown which method and which settings earn it.
+# than half. Three days, straight lines between them and few steps leave an error that cells do not remove. So **begin with a random tenth**. Use all cells once
+# a smaller sample has shown which method and which settings are worth it.
 #
 # ## CPU or GPU
 #
@@ -125,7 +125,7 @@ large = di.Training(device="auto", batch_size=8192, precision="float32")
 print(large)
 
 # %% [markdown]
-# A GPU waits if a step gives it little to do. Make steps larger: a batch of several thousand cells, a network of several hundred units (`width=512`). On a CPU the
+# A GPU sits idle if a step gives it little to do. Make steps larger: a batch of several thousand cells, a network of several hundred units (`width=512`). On a CPU the
 # opposite is right: one thread for a small network, which is the default, and several fits side by side.
 #
 # ## Runs that are interrupted

@@ -192,7 +192,7 @@ class Estimator(Placed, Settings, ABC):
     def save(self, path: str | Path) -> Path:
         """Write the fitted model to one safetensors file: weights, settings, scaling, provenance.
 
-        The file is written beside and moved into place, so a failed save leaves the old one.
+        A failed save leaves the old file: the new one is moved into place when it is whole.
 
         Raises
         ------

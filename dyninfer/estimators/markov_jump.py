@@ -50,15 +50,15 @@ _MAX_STEPS = 300  # of BFGS; fits that converge take 10 to 60
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class MarkovJumpInference(JumpEstimator):
-    r"""Generator of a Markov jump process, from states observed now and then, perhaps wrongly.
+    r"""Rates of a Markov jump process, from states observed at some times, perhaps with errors.
 
     .. math:: L(Q) = \prod_{\text{paths}} \sum_{x_1 \ldots x_L} p_{x_1} e_{x_1}(o_1)
         \prod_k \big[e^{Q (t_{k+1} - t_k)}\big]_{x_k x_{k+1}} e_{x_{k+1}}(o_{k+1})
 
     The likelihood is exact whatever the gaps: equal gaps are grouped before the matrix exponential,
     states that are observed without error need no sum, others the forward-backward recursion. It is
-    maximised over the logarithms of the rates, with a wide normal prior that keeps rates finite of
-    which the data say nothing. No jump is ever ruled out by the data.
+    maximised over the logarithms of the rates, with a wide normal prior, which keeps a rate finite
+    if the data say nothing about it. The data alone never rule out a jump.
 
     Parameters
     ----------

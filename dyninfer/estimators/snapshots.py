@@ -257,11 +257,11 @@ class SnapshotEstimator(Estimator):
         -------
         DataFrame
             A row for every time, with ``held_out`` and the numbers of samples. ``in_sample``:
-            whether the model was fitted to these very cells. Beside each metric stand its
-            ``_floor`` (what another sample of the observed population would score) and the
-            baselines (``w1_still``; NaN where one needs a later time). ``mass``, simulated and
-            observed, is relative to the start. ``action``, ``straightness_gap``, ``monge_gap`` and
-            ``monge_gap_upper`` say what a flow costs beyond what it must (NaN with noise or
+            whether the model was fitted to these very cells. Each metric comes with its ``_floor``
+            (what another sample of the observed population would score) and the baselines
+            (``w1_still``; NaN where one needs a later time). ``mass``, simulated and observed, is
+            relative to the start. ``action``, ``straightness_gap``, ``monge_gap`` and
+            ``monge_gap_upper`` say how far a flow is from the least cost (NaN with noise or
             growth). ``hj_residual`` says how far a potential is from least action (NaN also under
             conditions or a potential energy).
 

@@ -121,7 +121,7 @@ class Observation(Settings):
 
 @dataclass(repr=False, eq=False)
 class Labels(Observation):
-    """The label of the state, wrong with a chance that is learned, and then any other one alike.
+    """The label of the state, or with a learned probability any other label instead.
 
     Parameters
     ----------
@@ -230,7 +230,7 @@ class ExactTimes(Observation):
 
 @dataclass(repr=False, eq=False)
 class Confusion(Observation):
-    """A label that is taken for each other one with a probability of its own, all learned.
+    """Labels that are mistaken for each other, with a learned probability for every pair.
 
     Parameters
     ----------

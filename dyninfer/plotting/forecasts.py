@@ -50,7 +50,7 @@ def forecasts(
     show: bool = False,
     save: str | os.PathLike[str] | None = None,
 ) -> ndarray:
-    """Draw forecasts of the later part of paths, made from the earlier part, over what came.
+    """Draw forecasts of the later part of paths, made from the earlier part, and what was observed.
 
     Of numbers, bands hold the middle 50 and 90 % of the draws, and the line is their median. Of
     states, the darker a state the more probable it is.

@@ -26,7 +26,7 @@ _RATES = (
 
 @dataclass(frozen=True, kw_only=True)
 class AlanineDipeptide(System):
-    """A surrogate, no molecule: a chain of six states in equilibrium, read every picosecond or so.
+    """A stand-in for the molecule: six states in equilibrium, read every picosecond or so.
 
     Its rates are those that NeuralMJP (Seifner and Sánchez 2023, ICML) inferred from a molecular
     dynamics simulation of alanine dipeptide; they span more than three decades. Nothing of the

@@ -50,7 +50,7 @@ _CENTRES = (
 
 @dataclass(frozen=True, kw_only=True)
 class CellStates(System):
-    """Cells of a few states, barcoded on day 0 and taken out on given days: cells, never a path.
+    """Cells of a few states, barcoded on day 0 and sampled on given days: no cell is seen twice.
 
     A cell jumps between states by a generator ``Q``, and meanwhile divides and dies at the rates of
     its state; both daughters begin in their mother's state. A clone are the descendants of

@@ -76,12 +76,12 @@ def compare(
     checkpoint: str | Path | None = None,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Leave times, or paths, out in turn, predict them with every method, and score that.
+    """Leave out times or paths in turn, predict them with every method, and score the predictions.
 
-    Every fit sees the data without what it is scored at: scaling, couplings, growth and early
-    stopping too. A prediction of a time starts from the cells of the time before; of a path that
-    was left out, its later half is forecast from the earlier. What was computed before, such as
-    principal components of all cells, is the caller's affair.
+    What is left out is hidden from the whole fit: scaling, couplings, growth and early stopping. A
+    time is predicted from the cells of the time before; of a path, the later half is forecast from
+    the earlier one. Anything computed beforehand, such as principal components of all cells, may
+    still contain what is left out.
 
     Parameters
     ----------

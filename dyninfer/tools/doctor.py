@@ -29,7 +29,7 @@ MOST_LABELS = 50
 
 @dataclass(frozen=True)
 class Examination:
-    """What :func:`doctor` says of an AnnData; ``print`` shows it as text.
+    """What :func:`doctor` says about an AnnData; ``print`` shows it as text.
 
     Attributes
     ----------

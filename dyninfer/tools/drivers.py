@@ -47,13 +47,13 @@ def drivers(
     level: float = 0.95,
     key: str = keys.FATES,
 ) -> pd.DataFrame:
-    """Genes whose expression goes with the probability of a fate, and genes about to rise.
+    """Genes whose expression correlates with the probability of a fate, or is about to rise.
 
     The correlation of every gene with the probability of the fate over the cells, with Fisher's
     interval, and q-values of Benjamini and Hochberg over the genes. With a model, also the rate at
-    which its velocity changes the gene in the cells bound for the fate. A correlation does not say
-    what causes what; and neighbouring cells share their fates, so that p-values are smaller than
-    those of independent cells: compare genes by them, and believe replicates.
+    which its velocity changes the gene in the cells bound for the fate. A correlation does not show
+    a cause. Neighbouring cells share their fates, so p-values are too small: use them to rank
+    genes, and replicates to draw conclusions.
 
     Parameters
     ----------

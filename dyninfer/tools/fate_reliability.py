@@ -24,7 +24,7 @@ def fate_reliability(
     sources: Sequence[str] | None = None,
     n_bins: int = N_BINS,
 ) -> pd.DataFrame:
-    """Predicted shares of fates beside the shares among clones, bin by bin.
+    """Compare predicted shares of fates with the shares among clones, bin by bin.
 
     All fates of all cells are pooled. Cells of a clone share their truth, so a bin is as sure as
     the number of its clones. Fates from few draws scatter around their probability, which alone

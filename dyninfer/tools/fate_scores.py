@@ -72,9 +72,9 @@ def score_fates(
 ) -> pd.DataFrame:
     """Score the fates that :func:`fates` wrote against the fates of clones.
 
-    The truth of a cell is the shares of the fates among the cells of its clone at the end. A clone
-    is a sample too: the best score to be had is not zero. No fate has seen the clones, unless the
-    model was fitted on them.
+    The true fates of a cell are the shares of the fates among the cells of its clone at the end. A
+    clone is itself a small sample, so even the best score is not zero. Fates do not use the clones,
+    unless the model was fitted on them.
 
     Parameters
     ----------

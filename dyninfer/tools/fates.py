@@ -78,20 +78,21 @@ def fates(
     of : {"descendants", "lineage"}
         Which question is answered.
     n_draws : int
-        Paths of a cell. Their number alone leaves an error of ``√(p (1 − p) / n_draws)``.
+        Paths simulated from each cell. Their number alone leaves an error of
+        ``√(p (1 − p) / n_draws)``.
     noise : float or callable, optional
-        Noise of the simulation, as in ``model.simulate``. Without noise a path has one end, and
-        nothing is probable: a fate is the labels around that one place. Where nothing is known of
-        it, ``noise_scale(adata, ...)**2 / 2``: :func:`noise_scale`.
+        Noise of the simulation, as in ``model.simulate``. Without noise all paths of a cell have
+        the same end, and its fate is the labels around that place. If nothing is known about the
+        noise, take ``noise_scale(adata, ...)**2 / 2``: :func:`noise_scale`.
     n_neighbors : int
         End cells around an arrival.
     transport : float in [0, 1]
-        Part of the answer that is pulled back along transport plans, as the baseline is. The Brier
-        score of an average is never above the average of the scores, and below it where the two
-        err in different cells.
+        Share of the result that comes from fates pulled back along transport plans, as in the
+        baseline. The Brier score of an average is never above the average of the scores, and it is
+        lower where the two err in different cells.
     mix : float in [0, 1]
-        Part of the answer that is the shares of the labels at the end, whatever the cell: less
-        sharp, and often better. :func:`score_fates` chooses it by clones.
+        Share of the result that is the shares of the labels at the end, the same for every cell.
+        This makes fates less sharp, and often better. :func:`score_fates` chooses it by clones.
     baselines : bool
         Also fates of 50 unmoved neighbours, and those pulled back along transport plans, under
         ``obsm["dyninfer_fates_neighbors"]`` and ``obsm["dyninfer_fates_transport"]``.

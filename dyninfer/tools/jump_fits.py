@@ -83,7 +83,7 @@ def information_criteria(
 
 
 def likelihood_ratio(small: Any, large: Any) -> pd.DataFrame:
-    """Test whether a model needs the further rates of a larger one.
+    """Test whether the additional rates of a larger model are needed.
 
     Twice the difference of the log-likelihoods is compared with the χ² distribution of as many
     degrees of freedom as there are further parameters (Wilks 1938, Ann. Math. Stat. 9, 60). Where

@@ -179,7 +179,7 @@ def next_states(
     seed: int = 0,
     covariates: Any = None,
 ) -> pd.DataFrame:
-    """Probability that the next jump out of a state goes to each other one.
+    """Probability that the next jump out of a state goes to each of the others.
 
     ``Q_ij / −Q_ii``. Jumps that cannot happen have no row, and a state that is never left has none.
 
@@ -269,7 +269,7 @@ def survival(
     seed: int = 0,
     covariates: Any = None,
 ) -> pd.DataFrame:
-    """Probability that none of the target states was entered by each time.
+    """Probability that no target state has been entered by each time.
 
     Parameters
     ----------

@@ -218,7 +218,7 @@ def time_to_fate(
     noise: float | Callable[[float], float] | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """How long cells take to reach a fate, of the paths that reach it and stay.
+    """Time that cells take to reach a fate, over the paths that reach it and stay.
 
     A path has reached the fate at the first of ``n_times`` times from which on most of its nearest
     observed cells have the label.

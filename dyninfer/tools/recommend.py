@@ -59,7 +59,7 @@ class Recommendation:
 
 
 def recommend(table: pd.DataFrame, *, metric: str | None = None) -> Recommendation:
-    """Read the table of :func:`compare`.
+    """Recommend a method, by the table of :func:`compare`.
 
     Methods are compared at the same times, or folds of paths, and seeds, by the mean of the
     logarithm of their scores, so that every time counts alike whatever its distances.

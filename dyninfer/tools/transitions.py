@@ -40,7 +40,7 @@ def transition_matrix(
     noise: float | Callable[[float], float] | None = None,
     seed: int = 0,
 ) -> csr_matrix:
-    """Probabilities that a cell becomes like another: of the next time, or of the last.
+    """Probability that each cell becomes like another cell of the next time, or of the last.
 
     From every cell, ``n_draws`` paths run to the next observed time; each spreads over the
     ``n_neighbors`` cells of that time that are nearest to its end, and counts by the mass it has

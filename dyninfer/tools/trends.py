@@ -45,9 +45,9 @@ def trends(
 ) -> pd.DataFrame:
     """Expression of genes along simulated paths, with a band.
 
-    States of the paths are decoded to genes. Towards a fate, a path counts by the share of it at
-    its end, which its nearest cells with fates say, and by its mass there: the curve is the history
-    of the cells that end in the fate.
+    States of the paths are decoded to genes. For each fate, a path is weighted by the share of that
+    fate among the nearest cells at its end, and by its mass there. So a curve is the history of the
+    cells that reach the fate.
 
     Parameters
     ----------

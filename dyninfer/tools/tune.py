@@ -57,7 +57,7 @@ def tune(
     checkpoint: str | Path | None = None,
     progress: bool = True,
 ) -> Tuned:
-    """Choose settings by leaving out times between those that are kept, or paths in folds.
+    """Choose settings by leaving out inner times, or folds of paths.
 
     **Snapshots.** Candidates are fitted to subsamples without one inner time, and their predictions
     of it are scored by the Wasserstein-1 and the energy distance, each with as many points as the
@@ -67,12 +67,11 @@ def tune(
     :func:`~dyninfer.tools.compare`. The log-likelihood of an observation decides, or the CRPS or
     Brier score of forecasts where a method has no likelihood.
 
-    With one or two inner times, or two folds, there is no search, but a gate: each change of the
-    search space is tried on its own, in order, and taken if it is better on average and its energy
-    distance, or the score of its forecasts, not clearly worse. Searching a grid on so few folds
-    picks extremes. With three or more, of each group of changes the first is taken that lies within
-    one standard error of the best of the group, so that settings stay plain where the data do not
-    say otherwise.
+    With one or two inner times, or two folds, there is no search over a grid, which would pick
+    extremes. Each change of the search space is tried on its own, in order. It is accepted if it is
+    better on average, and if its energy distance (or the score of its forecasts) is not clearly
+    worse. With three or more, the first change of a group that lies within one standard error of
+    the best is chosen, so that settings stay simple unless the data say otherwise.
 
     Parameters
     ----------
@@ -90,11 +89,11 @@ optional
         reported about them later is honest. Of paths their names, or a share between 0 and 1 that
         is drawn at random: ``Tuned.hold_out`` has the names.
     search_space : dict of lists of dicts, optional
-        Groups of alternatives by name, plainest first, each alternative the settings that it
+        Groups of alternatives by name, simplest first. Each alternative holds the settings that it
         changes, such as ``{"coupling": [{"coupling": "unbalanced"}]}``; by default that of the
         method, ``estimator.search_space()``, or of a method for paths
-        ``estimator.search_space(paths)``. A group that also lists the settings to start from says
-        how plain those are; else they are the plainest.
+        ``estimator.search_space(paths)``. The settings to start from count as the simplest, unless
+        the group lists them elsewhere.
     n_subsamples : int, optional
         Subsamples of snapshots over which scores are pooled, by default 3: the choice on one alone
         often flips.

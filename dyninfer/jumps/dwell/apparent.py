@@ -24,7 +24,7 @@ _KINDS = ("open", "shut")
 
 
 class ApparentDwellTimes:
-    r"""Open and shut times of a process as a record shows them whose dead time is τ.
+    r"""Open and shut times of a process as they appear in a record with dead time τ.
 
     An apparent open time begins with an opening longer than τ and ends when the first shutting
     longer than τ begins; shorter visits of either class are missed. Its density is

@@ -59,7 +59,7 @@ class Reweighting(Settings):
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class UnbalancedWeights(Reweighting):
-    r"""Cells grow or die only where moving is dear.
+    r"""Cells grow or die only where moving would cost more.
 
     An unbalanced entropic plan G is solved between the samples, its cost ``c`` the squared distance
     divided by its mean:
