@@ -313,6 +313,8 @@ class WassersteinLagrangianFlow(ConditionedEstimator):
             like.dtype,
             code=process.inner.code,
             control=self.control,
+            # The sphere is measured on all pairs.
+            in_turn=not lagrangian.constrained,
         )
 
     def _curve_part(self, curve: LearnedCurve) -> float:

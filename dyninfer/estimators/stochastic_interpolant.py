@@ -271,7 +271,9 @@ class StochasticInterpolant(ConditionedEstimator):
         folds = samples.folds(self.training_.validation_fraction, seed)
         return MatchingObjective(process, folds, seed)
 
-    def _coupled(self, process: ScaledDiffusion, data: Snapshots, seed: int) -> CoupledSamples:
+    def _coupled(
+        self, process: ScaledDiffusion, data: Snapshots, seed: int, *, in_turn: bool = True
+    ) -> CoupledSamples:
         """Coupled samples, within the conditions that the process knows."""
         inner = process.inner
         like = next(process.parameters())
@@ -285,6 +287,7 @@ class StochasticInterpolant(ConditionedEstimator):
             chains=inner.schedule.cardinal is not None,
             code=inner.code,
             control=self.control,
+            in_turn=in_turn,
         )
 
     def rectify(self, data: AnnData | Snapshots, *, seed: int = 0, **fit_options: Any) -> Self:
@@ -346,7 +349,7 @@ class StochasticInterpolant(ConditionedEstimator):
         check_bounded(self.process_.inner)
         observed = self._as_snapshots(data).check_finite()
         check_times(self.times_, observed.times)
-        samples = self._coupled(self.process_, observed, seed)
+        samples = self._coupled(self.process_, observed, seed, in_turn=False)
         return kl_bound(self.process_, samples, noise, seed=seed, **options)
 
     def _coupling(self) -> Coupling:

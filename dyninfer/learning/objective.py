@@ -59,6 +59,13 @@ class Objective(ABC):
             Tensors with the same first dimension, or None.
         """
 
+    # Empty on purpose, as are others below: most methods have nothing to do here.
+    def reach(self, step: int) -> None:  # noqa: B027
+        """Make ready what the step of this number draws from; nothing by default.
+
+        Of a resumed run the first call may be of any step.
+        """
+
     def n_drawn(self, n: int) -> int:
         """Number of samples in a batch of ``n``; less where there are no more to be drawn."""
         return n
@@ -70,7 +77,6 @@ class Objective(ABC):
         The mean of the entry "loss" is minimised; the means of all entries go into the history.
         """
 
-    # Empty on purpose, as are others below: most methods have nothing to do here.
     def observe(self, batch: Batch, terms: dict[str, Tensor]) -> None:  # noqa: B027
         """Learn from a step that was made; nothing by default.
 

@@ -182,6 +182,7 @@ class TrainingRun:
     def update(self, loss_terms: LossTerms) -> dict[str, Tensor]:
         """Make one step; return the means of the terms, scalars on the device."""
         settings = self.settings
+        self.objective.reach(self.step)
         whole = self.objective.batch(settings.batch_size, self.generator)
         batch, portion = share(whole)
         self.optimizer.zero_grad()
@@ -261,6 +262,9 @@ class TrainingRun:
         self.stale_validations = int(state["stale_validations"])
         self.step = int(state["step"])
         self.seconds = float(state["seconds"])
+        # A run that has ended draws once more, to settle what it learned.
+        if self.step:
+            self.objective.reach(self.step - 1)
 
     def _make_steps(self, bar: Any) -> str:
         loss_terms: LossTerms = self.objective.loss

@@ -1,4 +1,4 @@
-"""Blocks: random parts of two samples, small enough to be coupled as a whole."""
+"""Blocks: parts of two samples, composed as the whole, small enough to be coupled at once."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.random import Generator
 from dyninfer.learning.random import numpy_stream
 from dyninfer.learning.warn import warn
 from dyninfer.metrics.simplex import best_plan
+from dyninfer.transport.couplings.balance import balanced_order
 from dyninfer.transport.couplings.problem import TransportProblem, failed, squared_distances
 
 
@@ -41,7 +42,8 @@ class Block(NamedTuple):
 class Cut:
     """Two weighted samples, cut into random blocks of equal mass.
 
-    A block has at most ``size`` samples a side, and a few more on its borders.
+    A block has at most ``size`` samples a side, and a few more on its borders. Where the states are
+    given, every block is composed as the whole; see :func:`balanced_order`.
 
     Parameters
     ----------
@@ -49,18 +51,35 @@ class Cut:
         Weights of both samples, each summing to one.
     size : int
     rng : numpy.random.Generator
+    states : pair of arrays ``(n, d)``, ``(m, d)``, optional
     """
 
-    def __init__(self, a: ndarray, b: ndarray, size: int, rng: Generator):
+    def __init__(
+        self,
+        a: ndarray,
+        b: ndarray,
+        size: int,
+        rng: Generator,
+        states: tuple[ndarray, ndarray] | None = None,
+    ):
         n_samples = max(len(a), len(b))
         self.n_blocks = n_blocks(n_samples, size)
-        self.left = _Line(a, self.n_blocks, rng)
-        self.right = _Line(b, self.n_blocks, rng)
+        x, y = states or (None, None)
+        self.left = _Line(a, self.n_blocks, rng, x)
+        self.right = _Line(b, self.n_blocks, rng, y)
 
     def block(self, number: int) -> Block:
         """One of the blocks, counted from 0."""
-        rows, a = self.left.part(number)
-        columns, b = self.right.part(number)
+        return self.between(number, number + 1)
+
+    def blocks(self) -> list[Block]:
+        """All of them."""
+        return [self.block(number) for number in range(self.n_blocks)]
+
+    def between(self, first: float, last: float) -> Block:
+        """Part of the samples between two places, counted in blocks from 0."""
+        rows, a = self.left.between(first, last)
+        columns, b = self.right.between(first, last)
         return Block(rows, columns, a, b)
 
 
@@ -70,9 +89,8 @@ def n_blocks(n_samples: int, size: int) -> int:
 
 
 def cut(a: ndarray, b: ndarray, size: int, rng: Generator) -> list[Block]:
-    """All blocks of a :class:`Cut`."""
-    whole = Cut(a, b, size, rng)
-    return [whole.block(number) for number in range(whole.n_blocks)]
+    """All blocks of a :class:`Cut` that does not look at the states."""
+    return Cut(a, b, size, rng).blocks()
 
 
 def warn_if_small(
@@ -131,36 +149,43 @@ def _least_cost(problem: TransportProblem, part: Block | None = None) -> float:
 
 
 class _Line:
-    """Samples in random order on a line, whose stretch from k to k + 1 is part k.
+    """Samples in random order on a line, on which a block has the length one.
 
-    A sample on the border of two parts is in both, so that the parts together have the weights of
-    the whole to the last digit.
+    A sample on the border of two stretches is in both, so that the stretches together have the
+    weights of the whole to the last digit.
     """
 
-    def __init__(self, weights: ndarray, n_parts: int, rng: Generator):
+    def __init__(
+        self, weights: ndarray, n_blocks: int, rng: Generator, states: ndarray | None = None
+    ):
         positive = np.flatnonzero(weights > 0)
-        part_weight = n_parts / weights.sum()
-        self.order = rng.permutation(positive)
-        self.length = weights[self.order] * part_weight
+        if states is None or n_blocks == 1:
+            self.order = rng.permutation(positive)
+        else:
+            size = len(positive) // n_blocks
+            places = balanced_order(states[positive], size, rng)
+            self.order = positive[places]
+        block_weight = n_blocks / weights.sum()
+        self.length = weights[self.order] * block_weight
         self.end = np.cumsum(self.length)
-        self.end[-1] = n_parts
+        self.end[-1] = n_blocks
         self.begin = np.append(0.0, self.end[:-1])
 
-    def part(self, k: int) -> tuple[ndarray, ndarray]:
-        """Rows of part k, and their weights, summing to one."""
+    def between(self, first: float, last: float) -> tuple[ndarray, ndarray]:
+        """Rows of a stretch, and their weights, summing to one."""
         # One sample more at either side, whose overlap tells whether it is inside.
-        after = np.searchsorted(self.end, k, side="right")
-        before = np.searchsorted(self.begin, k + 1)
+        after = np.searchsorted(self.end, first, side="right")
+        before = np.searchsorted(self.begin, last)
         near = slice(max(after - 1, 0), before + 1)
         begin = self.begin[near]
         end = self.end[near]
         length = self.length[near]
-        first_inside = np.maximum(begin, k)
-        last_inside = np.minimum(end, k + 1)
+        first_inside = np.maximum(begin, first)
+        last_inside = np.minimum(end, last)
         overlap = last_inside - first_inside
         # A sample that is wholly inside keeps its weight free of rounding.
-        is_after = begin >= k
-        is_before = end <= k + 1
+        is_after = begin >= first
+        is_before = end <= last
         is_inside = is_after & is_before
         share = np.where(is_inside, length, overlap)
         # Less is the rounding of the sum, and would be a pair of its own.

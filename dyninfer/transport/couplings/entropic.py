@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from numpy import ndarray
 
-from dyninfer.transport.couplings.base import BlockCoupling, require_positive
+from dyninfer.transport.couplings.base import BlockCoupling, Interval, require_positive
 from dyninfer.transport.couplings.draws import fit_margins, pairs_from_both_ends
 from dyninfer.transport.couplings.plan import Plan, balanced
 from dyninfer.transport.couplings.problem import TransportProblem
@@ -43,6 +42,7 @@ class EntropicOTCoupling(BlockCoupling):
     """
 
     conserves_mass: ClassVar[bool] = True
+    block_seconds: ClassVar[float] = 0.2
 
     regularization: float = 0.01
     sigma: float | None = None
@@ -97,8 +97,8 @@ class BridgeCoupling(EntropicOTCoupling):
     bridge: QuadraticBridge
     gap: float
 
-    def plan(self, x: ndarray, y: ndarray, a: ndarray, b: ndarray, seed: int) -> Plan:
-        """See :meth:`Coupling.plan`."""
-        start = self.bridge.coordinates(x, self.gap)
-        end = self.bridge.coordinates(y, self.gap)
-        return super().plan(start, end, a, b, seed)
+    def placed(self, interval: Interval) -> Interval:
+        """See :meth:`BlockCoupling.placed`: coordinates in which the bridge is Brownian motion."""
+        start = self.bridge.coordinates(interval.x, self.gap)
+        end = self.bridge.coordinates(interval.y, self.gap)
+        return interval._replace(x=start, y=end)

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, ClassVar
 from numpy import ndarray
 from numpy.random import Generator
 
-from dyninfer.learning.random import numpy_stream
 from dyninfer.learning.settings import brief
 from dyninfer.metrics.simplex import OptimalPlan
 from dyninfer.transport.couplings.base import BlockCoupling, Interval, intervals, joined
-from dyninfer.transport.couplings.blocks import Block, cut, warn_if_small
+from dyninfer.transport.couplings.blocks import Block
 from dyninfer.transport.couplings.emd import emd, emd_all
 from dyninfer.transport.couplings.plan import Plan, balanced
 from dyninfer.transport.couplings.problem import TransportProblem
@@ -27,10 +26,10 @@ if TYPE_CHECKING:
 class OTCoupling(BlockCoupling):
     """Exact optimal transport with squared Euclidean cost, within blocks of ``batch_size`` samples.
 
-    Blocks are random parts of both samples. One block gives the optimal plan itself; several give
-    its minibatch approximation, which is solved once, before training, and not at every step. A
-    block of 2048 takes half a CPU-second to one, and the time grows with the power 2.5 of its size
-    (6,000 x 8,000 in one block: 33 CPU-seconds).
+    Blocks are parts of both samples that are composed as the whole. One block gives the optimal
+    plan itself; several give its minibatch approximation, of blocks that are solved once each, and
+    not anew at every step. A block of 2048 takes half a CPU-second to one, and the time grows with
+    the power 2.5 of its size (6,000 x 8,000 in one block: 33 CPU-seconds).
 
     Parameters
     ----------
@@ -41,6 +40,7 @@ class OTCoupling(BlockCoupling):
     """
 
     conserves_mass: ClassVar[bool] = True
+    block_seconds: ClassVar[float] = 0.15
 
     batch_size: int = 2048
     workers: int | None = None
@@ -71,10 +71,9 @@ class OTCoupling(BlockCoupling):
         """Solve the blocks of all intervals together, so that workers have enough to share."""
         self.check()
         blocks: list[list[Block]] = []
-        for x, y, a, b, seed in problems:
-            rng = numpy_stream(seed, "blocks")
-            blocks.append(cut(a, b, self.batch_size, rng))
-            warn_if_small(x, y, a, b, self.batch_size, seed)
+        for interval in problems:
+            blocks.append(interval.cut(self.batch_size).blocks())
+            interval.warn_if_small(self.batch_size)
         sizes = [max(len(block.a), len(block.b)) for parts in blocks for block in parts]
 
         def tasks() -> Iterator[TransportProblem]:
@@ -97,8 +96,7 @@ class OTCoupling(BlockCoupling):
 
         n_workers = self.workers
         if n_workers is None:
-            # Measured on one core, in five dimensions and in fifty.
-            seconds = sum(0.6 * (n / 2048) ** 2.5 for n in sizes)
+            seconds = sum(self.seconds(n) for n in sizes)
             n_workers = 1
             if seconds > self.worth_processes:
                 n_workers = torch.get_num_threads()

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 from numpy import ndarray
 
-from dyninfer.learning.random import numpy_stream
 from dyninfer.transport.couplings.axes import on_leading_axes
 from dyninfer.transport.couplings.base import BlockCoupling, Interval, intervals, joined
-from dyninfer.transport.couplings.blocks import cut, warn_if_small
 from dyninfer.transport.couplings.density_ratio import DensityRatio
 from dyninfer.transport.couplings.emd import emd
 from dyninfer.transport.couplings.plan import Plan, weighted
@@ -73,6 +71,9 @@ class GrowthFirstCoupling(BlockCoupling):
     1.5 0.6
     """
 
+    # The axes are of all cells, and what growth is expected comes beside the samples.
+    one_by_one: ClassVar[bool] = False
+
     weigh: UnbalancedWeights | DensityRatio = field(default_factory=UnbalancedWeights)
     axes: int = 5
     batch_size: int = 1024
@@ -115,9 +116,8 @@ class GrowthFirstCoupling(BlockCoupling):
     def _plan(self, interval: Interval, expected_growth: ndarray | None) -> Plan:
         """Plan of one interval, given the log-growth ``(n,)`` expected of its first sample."""
         self.check()
-        x, y, a, b, seed = interval
-        rng = numpy_stream(seed, "blocks")
-        blocks = cut(a, b, self.batch_size, rng)
+        x, y, a, b, _ = interval
+        blocks = interval.cut(self.batch_size).blocks()
         # Common to all blocks: the axes of a few cells would be those of their noise.
         u, v = on_leading_axes(x, y, a, b, self.axes)
         plans = []
@@ -132,7 +132,7 @@ class GrowthFirstCoupling(BlockCoupling):
             halfway = self.weigh.halfway(ends)
             plans.append(_pairs(problem, halfway))
         plan = joined(blocks, plans)
-        warn_if_small(x, y, a, b, self.batch_size, seed)
+        interval.warn_if_small(self.batch_size)
         return plan
 
 

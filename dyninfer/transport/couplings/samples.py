@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,10 +18,13 @@ from dyninfer.transport.couplings.base import Coupling
 from dyninfer.transport.couplings.folds import Folds, fold_numbers, folds_of
 from dyninfer.transport.couplings.plan import NOTHING
 from dyninfer.transport.couplings.stretches import (
+    Stretch,
     condition_names,
     couple_all,
     log_masses,
+    supply_of_blocks,
 )
+from dyninfer.transport.couplings.supply import BlockSupply
 
 
 class Coupled(NamedTuple):
@@ -69,9 +72,9 @@ class FirstSnapshot(NamedTuple):
 class CoupledSamples:
     """All coupled samples: pairs of neighbouring snapshots, or chains through all of them.
 
-    Plans are solved once. Drawn by their mass and weighted by ``exp(log_start)`` or
-    ``exp(log_end)``, the coupled samples of an interval reproduce the snapshot before or after it,
-    with its mass where masses are given.
+    Plans are solved once, or, with ``in_turn``, block by block while training goes on. Drawn by
+    their mass and weighted by ``exp(log_start)`` or ``exp(log_end)``, the coupled samples of an
+    interval reproduce the snapshot before or after it, with its mass where masses are given.
 
     Parameters
     ----------
@@ -88,6 +91,8 @@ class CoupledSamples:
         conditions unread.
     control : str, optional
         Condition whose samples stand in at the times before another condition first appears.
+    in_turn : bool
+        Whether large plans may be solved block by block, as :meth:`reach` is told of steps.
     """
 
     def __init__(
@@ -102,42 +107,62 @@ class CoupledSamples:
         chains: bool = False,
         code: ConditionCode | None = None,
         control: str | None = None,
+        in_turn: bool = False,
     ):
-        samples = [scaling.states(sample) for sample in data.samples]
-        stretches = couple_all(
-            data,
-            samples,
-            coupling,
-            seed,
-            by_condition=code is not None,
-            control=control,
-            chains=chains,
-        )
+        states = np.concatenate([scaling.states(sample) for sample in data.samples])
+        # Parts of one array: a million cells are not held twice.
+        samples = np.split(states, np.cumsum(data.sizes)[:-1])
+        options: dict[str, Any] = {"by_condition": code is not None, "control": control}
+        self.supply: BlockSupply | None = None
+        self.with_held_out = True
+        # All that draw from the supply: these samples, and those of them that are learned from.
+        self.drawers = [self]
+        # Chains go through the plans of all intervals.
+        if in_turn and not chains:
+            self.supply = supply_of_blocks(data, samples, coupling, seed, **options)
+        if self.supply is None:
+            stretches = couple_all(data, samples, coupling, seed, chains=chains, **options)
+        else:
+            stretches = self.supply.stretches()
         to_device = placer(device, dtype)
         self.chains = chains
         self.times = to_device(scaling.times(data.times))
         self.inner_times = self.times[1:-1].contiguous()
-        self.states = to_device(np.concatenate(samples))
+        self.states = to_device(states)
         self.log_mass = to_device(log_masses(data))
+        self.codes: Tensor | None = None
+        if code is not None:
+            names = condition_names(data)
+            self.codes = to_device(code.encode(names))
+        self._take(stretches)
+
+    def _take(self, stretches: list[Stretch]) -> None:
+        """Draw from these coupled rows from now on."""
+        device = self.states.device
         sizes = [len(stretch.mass) for stretch in stretches]
         rows = np.concatenate([stretch.rows for stretch in stretches])
         self.rows = torch.as_tensor(rows, device=device)
         log_weights = np.concatenate([stretch.log_weights for stretch in stretches])
         self.weighted = bool(log_weights.any())
-        self.log_weights = to_device(log_weights)
+        self.log_weights = placer(device, self.states.dtype)(log_weights)
         numbers = np.arange(len(stretches))
         self.stretch = np.repeat(numbers, sizes)
         intervals = [stretch.interval for stretch in stretches]
         self.intervals = np.array(intervals)
         masses = [stretch.mass for stretch in stretches]
         self._weigh(np.concatenate(masses))
-        self.codes: Tensor | None = None
-        if code is not None:
-            names = condition_names(data)
-            self.codes = to_device(code.encode(names))
         conditions = [stretch.condition for stretch in stretches]
         repeated = np.repeat(conditions, sizes)
         self.condition = torch.as_tensor(repeated, device=device)
+
+    def reach(self, step: int) -> None:
+        """Solve the blocks that the steps up to this one pay for, and draw from them too."""
+        supply = self.supply
+        if supply is None or not supply.reach(step):
+            return
+        for samples in self.drawers:
+            stretches = supply.stretches(with_held_out=samples.with_held_out)
+            samples._take(stretches)
 
     def interval(self, t: Tensor) -> Tensor:
         """Index of the interval that each of the scaled times ``(n,)`` lies in."""
@@ -228,6 +253,8 @@ class CoupledSamples:
 
     def folds(self, fraction: float, seed: int) -> Folds[CoupledSamples]:
         """Hold pairs of the plan out, all of a cell together; see :func:`fold_numbers`."""
+        if self.supply is not None:
+            return self._folds_of_supply(self.supply, fraction)
         rows = self.rows.cpu().numpy()
         groups = []
         for number in range(len(self.intervals)):
@@ -239,6 +266,22 @@ class CoupledSamples:
         intervals = self.intervals.tolist()
         numbers, share = fold_numbers(groups, intervals, fraction, seed)
         return folds_of(self, numbers, share, self._part)
+
+    def _folds_of_supply(self, supply: BlockSupply, fraction: float) -> Folds[CoupledSamples]:
+        """Hold blocks of their own out, so that no sample is on both sides."""
+        if not fraction:
+            return Folds(self, [], 0.0)
+        share = supply.hold_out(fraction)
+        training = copy.copy(self)
+        training.with_held_out = False
+        self.drawers.append(training)
+        training._take(supply.stretches(with_held_out=False))
+        validation = copy.copy(self)
+        # Always the same, or its values could not be compared.
+        validation.supply = None
+        validation._take(supply.held_out())
+        self._take(supply.stretches())
+        return Folds(self, [(training, validation)], share)
 
     def _part(self, mask: ndarray) -> CoupledSamples:
         """Some of the coupled samples, by a mask ``(rows,)``; they have the whole mass."""

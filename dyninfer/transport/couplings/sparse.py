@@ -35,6 +35,7 @@ class SparseOTCoupling(BlockCoupling):
     """
 
     conserves_mass: ClassVar[bool] = True
+    block_seconds: ClassVar[float] = 8.0
 
     max_nz: int = 4
     regularization: float = 1.0

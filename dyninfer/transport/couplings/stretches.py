@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,9 +14,10 @@ from dyninfer.data.times import spelled
 from dyninfer.learning.random import subseed
 from dyninfer.learning.settings import brief
 from dyninfer.learning.warn import warn
-from dyninfer.transport.couplings.base import Coupling, intervals
+from dyninfer.transport.couplings.base import BlockCoupling, Coupling, intervals
 from dyninfer.transport.couplings.chains import sample_weighted_chains
 from dyninfer.transport.couplings.plan import Plan
+from dyninfer.transport.couplings.supply import WORTH_STARTING, BlockSupply, Source, seconds_of
 
 # Chains are drawn, where pairs are listed: enough that the luck of the draw is small.
 LEAST_CHAINS = 8192
@@ -65,33 +67,71 @@ def couple_all(
     chains : bool
         Whether chains through all snapshots are drawn, rather than pairs of neighbours.
     """
+    stretches: list[Stretch] = []
+    for number, seed_of_condition, run in _all_runs(data, seed, by_condition, control, chains):
+        plans = _plans(data, samples, run, coupling, seed_of_condition)
+        if chains:
+            stretch = _chains(data, run, plans, number, seed_of_condition)
+            stretches.append(stretch)
+            continue
+        for j, plan in enumerate(plans):
+            stretches.append(_pairs(data, run, j, plan, number))
+    _check_covered(data, stretches, chains)
+    return sorted(stretches, key=lambda stretch: stretch.interval)
+
+
+def supply_of_blocks(
+    data: Snapshots,
+    samples: list[ndarray],
+    coupling: Coupling | Sequence[Coupling],
+    seed: int,
+    *,
+    by_condition: bool = False,
+    control: str | None = None,
+) -> BlockSupply | None:
+    """The pairs of :func:`couple_all`, solved block by block as training goes on.
+
+    None where all plans together are soon solved, or a coupling is not one of single blocks.
+    """
+    sources = []
+    for number, seed_of_condition, run in _all_runs(data, seed, by_condition, control):
+        states, part = _samples_of(data, samples, run)
+        problems = intervals(part, states, seed_of_condition)
+        for j, interval in enumerate(problems):
+            own = coupling
+            if not isinstance(own, Coupling):
+                own = own[run.times[j]]
+            if not (isinstance(own, BlockCoupling) and own.one_by_one):
+                return None
+            stretch = partial(_pairs, data, run, j, condition=number)
+            sources.append(Source(own, interval, stretch))
+    if seconds_of(sources) < WORTH_STARTING:
+        return None
+    supply = BlockSupply(sources)
+    _check_covered(data, supply.stretches(), chains=False)
+    return supply
+
+
+def _all_runs(
+    data: Snapshots, seed: int, by_condition: bool, control: str | None, chains: bool = False
+) -> Iterator[tuple[int, int, _Run]]:
+    """Every run of every condition, with the number of the condition and a seed of its own."""
     # Without conditions all samples are of one, which has no name.
     names = condition_names(data) if by_condition else [""]
-    stretches = []
+    least = data.n_times if chains else 2
     for number, name in enumerate(names):
         rows = [np.arange(n) for n in data.sizes]
         if by_condition:
             rows = rows_by_condition(data, name, control)
         own_seed = subseed(seed, "condition", number)
-        own: list[Stretch] = []
-        for run in _runs(data, rows):
-            least = data.n_times if chains else 2
-            if len(run.times) < least:
-                continue
-            plans = _plans(data, samples, run, coupling, own_seed)
-            if chains:
-                stretch = _chains(data, run, plans, number, own_seed)
-                own.append(stretch)
-            else:
-                own += _pairs(data, run, plans, number)
-        if not own:
+        runs = [run for run in _runs(data, rows) if len(run.times) >= least]
+        for run in runs:
+            yield number, own_seed, run
+        if not runs:
             warn(
                 f"condition {brief(name)} has samples at no two neighbouring times and is not "
                 "learned from; name a control whose samples stand in at earlier times",
             )
-        stretches += own
-    _check_covered(data, stretches, chains)
-    return sorted(stretches, key=lambda stretch: stretch.interval)
 
 
 def condition_names(data: Snapshots) -> list[str]:
@@ -150,13 +190,7 @@ def _plans(
     seed: int,
 ) -> list[Plan]:
     """Plan of every interval of a run, rows in the numbering of the run."""
-    states = []
-    for k, rows in zip(run.times, run.rows, strict=True):
-        states.append(samples[k][rows])
-    sizes = [len(rows) for rows in run.rows]
-    part = data
-    if sizes != list(data.sizes):
-        part = _part(data, run.rows, run.times)
+    states, part = _samples_of(data, samples, run)
     if isinstance(coupling, Coupling):
         return coupling.plans(part, states, seed)
     plans = []
@@ -168,30 +202,39 @@ def _plans(
     return plans
 
 
-def _pairs(data: Snapshots, run: _Run, plans: list[Plan], condition: int) -> list[Stretch]:
-    rows = _numbered(data, run)
+def _samples_of(
+    data: Snapshots, samples: list[ndarray], run: _Run
+) -> tuple[list[ndarray], Snapshots]:
+    """States of a run, and the snapshots that it is of."""
+    sizes = [len(rows) for rows in run.rows]
+    if sizes == list(data.sizes):
+        return samples, data
+    states = []
+    for k, rows in zip(run.times, run.rows, strict=True):
+        states.append(samples[k][rows])
+    return states, _part(data, run.rows, run.times)
+
+
+def _pairs(data: Snapshots, run: _Run, j: int, plan: Plan, condition: int) -> Stretch:
+    """Coupled rows of the plan of interval ``j`` of a run."""
+    rows_before, rows_after = _numbered(data, run)[j : j + 2]
+    k = run.times[j]
+    source = rows_before[plan.source]
+    target = rows_after[plan.target]
+    # Shares of a condition differ between times; its pairs are drawn by the mean.
+    share_before, share_after = run.share[j : j + 2]
+    share = 0.5 * (share_before + share_after)
     log_mass = log_masses(data)
-    stretches = []
-    for j, plan in enumerate(plans):
-        k = run.times[j]
-        source = rows[j][plan.source]
-        rows_after = rows[j + 1]
-        target = rows_after[plan.target]
-        # Shares of a condition differ between times; its pairs are drawn by the mean.
-        share_before, share_after = run.share[j : j + 2]
-        share = 0.5 * (share_before + share_after)
-        log_source = plan.log_source + log_mass[k]
-        after = log_mass[k + 1]
-        log_target = plan.log_target + after
-        stretch = Stretch(
-            interval=k,
-            rows=np.stack([source, target], 1),
-            mass=share * plan.mass,
-            log_weights=np.stack([log_source, log_target], 1),
-            condition=condition,
-        )
-        stretches.append(stretch)
-    return stretches
+    log_source = plan.log_source + log_mass[k]
+    after = log_mass[k + 1]
+    log_target = plan.log_target + after
+    return Stretch(
+        interval=k,
+        rows=np.stack([source, target], 1),
+        mass=share * plan.mass,
+        log_weights=np.stack([log_source, log_target], 1),
+        condition=condition,
+    )
 
 
 def _chains(data: Snapshots, run: _Run, plans: list[Plan], condition: int, seed: int) -> Stretch:

@@ -50,6 +50,9 @@ class Curve(ABC):
     def draw(self, t: Tensor, density: Tensor, generator: Generator) -> DensityBatch:
         """Draw samples at times ``(n,)``, which were drawn from ``density`` ``(n,)``."""
 
+    def reach(self, step: int) -> None:  # noqa: B027
+        """Make ready what a training step draws from; nothing by default."""
+
     @abstractmethod
     def folds(self, fraction: float, seed: int) -> Folds[Curve]:
         """Hold a part of what the curve is made of out."""
@@ -66,6 +69,10 @@ class PairCurve(Curve):
     def __init__(self, samples: CoupledSamples):
         self.samples = samples
         self.weighted = samples.weighted
+
+    def reach(self, step: int) -> None:
+        """See :meth:`CoupledSamples.reach`."""
+        self.samples.reach(step)
 
     def folds(self, fraction: float, seed: int) -> Folds[Curve]:
         """See :meth:`Curve.folds`: the same curve of a part of the coupled samples."""

@@ -47,7 +47,9 @@ def choose_curve(
         )
     # A natural cubic spline through two points is the straight line.
     chains = interpolation == "cubic" and data.n_times > 2
-    samples = CoupledSamples(data, scaling, coupling, seed, device, dtype, chains=chains, **options)
+    samples = CoupledSamples(
+        data, scaling, coupling, seed, device, dtype, chains=chains, in_turn=True, **options
+    )
     if chains:
         return SmoothCurve(samples)
     return InterpolatedCurve(samples)

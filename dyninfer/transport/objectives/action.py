@@ -93,6 +93,10 @@ class ActionObjective(Objective):
                 folds.validation, even, self.validation_size, generator
             )
 
+    def reach(self, step: int) -> None:
+        """Let blocks of the plan be solved, where they are in turn."""
+        self.curve.reach(step)
+
     def batch(self, n: int, generator: Generator) -> DensityBatch:
         """Draw ``n`` samples of the curve; with noise, half of them, which are used twice."""
         return self._draw(self.curve, self.times, n, generator)

@@ -64,6 +64,10 @@ class BridgeObjective(Objective):
         widths = field_widths(process.inner, process.scaling.n_features)
         self.mean = field_means(widths, like)
 
+    def reach(self, step: int) -> None:
+        """Let blocks of the plan be solved, where they are in turn."""
+        self.samples.reach(step)
+
     def batch(self, n: int, generator: Generator) -> BridgeBatch:
         """Draw ``n`` pairs of points, at even times: the energy is an integral over time."""
         tau, _ = self.times.draw(n, generator)

@@ -102,6 +102,10 @@ class DualObjective(Objective):
                 folds.validation, self.even_times, self.validation_size, generator
             )
 
+    def reach(self, step: int) -> None:
+        """Let blocks of the plan be solved, where they are in turn."""
+        self.curve.samples.reach(step)
+
     def batch(self, n: int, generator: Generator) -> PairBatch:
         """Draw ``n`` pairs and times; with noise, every draw of it is used with both signs."""
         samples = self.curve.samples

@@ -110,6 +110,10 @@ class MatchingObjective(Objective):
             generator = stream(seed, "validation", device=like.device)
             self.validation_batch = self._draw(folds.validation, self.validation_size, generator)
 
+    def reach(self, step: int) -> None:
+        """Let blocks of the plan be solved, where they are in turn."""
+        self.samples.reach(step)
+
     def batch(self, n: int, generator: Generator) -> MatchingBatch:
         """Draw ``n`` points of the interpolant, or ``n`` pairs of points."""
         return self._draw(self.samples, n, generator)
