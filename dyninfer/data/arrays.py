@@ -228,6 +228,9 @@ def _plain(values: Any, name: str) -> ndarray:
     if hasattr(values, "detach"):
         tensor = dense_tensor(values.detach(), name)
         return tensor.cpu().numpy()
+    # A dask array, such as a zarr store that is read lazily: its chunks may be sparse.
+    if hasattr(values, "compute"):
+        values = values.compute()
     if hasattr(values, "toarray"):
         values = values.toarray()
     if isinstance(values, np.ma.MaskedArray):

@@ -6,6 +6,7 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+import dyninfer as di
 from dyninfer.data.arrays import as_array, as_floats, by_columns, column_names, dense_rows
 
 VALUES = np.array([[1.5, -2.0, 0.0], [4.0, 0.25, 3.0]])
@@ -37,6 +38,44 @@ def test_every_kind_of_array_is_read_alike(values):
     np.testing.assert_array_equal(array, VALUES)
     assert array.dtype.isnative
     assert torch.from_numpy(as_floats(values, "x")).shape == (2, 3)
+
+
+class Lazy:
+    """Rows that are read when they are computed, as a dask array of sparse chunks has them."""
+
+    shape = VALUES.shape
+
+    def __init__(self, rows=VALUES):
+        self.rows = rows
+        self.n_read = 0
+
+    def __getitem__(self, rows):
+        self.n_read += len(rows)
+        return Lazy(self.rows[rows])
+
+    def compute(self):
+        return sp.csr_matrix(self.rows)
+
+
+def test_of_a_lazy_array_the_rows_that_are_needed_are_read():
+    lazy = Lazy()
+    rows = dense_rows(lazy, np.array([1]))
+    np.testing.assert_array_equal(rows, VALUES[1:])
+    assert lazy.n_read == 1
+
+
+def test_dask_arrays_in_an_anndata_are_read_as_they_are():
+    da = pytest.importorskip("dask.array")
+    anndata = pytest.importorskip("anndata")
+    states = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+    obs = pd.DataFrame({"day": np.repeat([0.0, 1.0], 30)}, index=[f"c{i}" for i in range(60)])
+    chunks = da.from_array(states, chunks=(16, 3))
+    cells = anndata.AnnData(X=chunks.map_blocks(sp.csr_matrix), obs=obs)
+    cells.obsm["X_pca"] = chunks
+    for use_rep in ("X", "X_pca"):
+        data = di.Snapshots.from_anndata(cells, time_key="day", use_rep=use_rep)
+        np.testing.assert_array_equal(np.concatenate(data.samples), states)
+        assert data.samples[0].dtype == np.float32
 
 
 @pytest.mark.parametrize(
