@@ -11,7 +11,7 @@ import torch
 import dyninfer as di
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = '''
+SCRIPT = """
 import os
 import sys
 
@@ -43,7 +43,7 @@ model = di.StochasticInterpolant(
 model.fit(data, max_steps=24, progress=False, checkpoint=checkpoint, resume=checkpoint is not None)
 if os.environ.get("RANK", "0") == "0":
     model.save(out)
-'''
+"""
 
 
 @pytest.fixture
