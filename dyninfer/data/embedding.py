@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy import ndarray
 
-from dyninfer.learning.settings import is_whole
+from dyninfer.learning.settings import brief, is_whole
 
 # Cells regressed at a time: some megabytes of neighbours.
 ROWS = 512
@@ -87,7 +87,9 @@ def local_slopes(
         # Twice as many equations as unknowns.
         n_neighbors = max(FEWEST_NEIGHBORS, 2 * n_features)
     if not is_whole(n_neighbors) or n_neighbors < 3:
-        raise ValueError(f"n_neighbors must be a whole number from 3 on, found {n_neighbors!r}")
+        raise ValueError(
+            f"n_neighbors must be a whole number from 3 on, found {brief(n_neighbors)}"
+        )
     if n_cells < 3:
         raise ValueError(f"arrows need three cells at least, found {n_cells}")
     k = min(n_neighbors, n_cells)

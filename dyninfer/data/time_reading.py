@@ -72,11 +72,11 @@ def as_moment(time: Any, name: str) -> float:
     return moment
 
 
-def requested_times(times: Any) -> ndarray:
-    """Times ``(q,)`` that a user asks for, at least one."""
-    requested = as_times(times)
+def requested_times(times: Any, name: str = "times") -> ndarray:
+    """Times ``(q,)`` that a user asks for, at least one; one alone is a list of one."""
+    requested = np.atleast_1d(as_times(times, name))
     if len(requested) == 0:
-        raise ValueError("times is empty; give one time at least")
+        raise ValueError(f"{name} is empty; give one time at least")
     return requested
 
 

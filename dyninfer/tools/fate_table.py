@@ -11,6 +11,7 @@ from dyninfer.data import keys
 from dyninfer.data.columns import obs_column, time_column
 from dyninfer.data.fates import stored_fates
 from dyninfer.data.times import Clock
+from dyninfer.data.words import quoted
 from dyninfer.tools.fate_ends import label_texts
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def transition_table(adata: AnnData, label_key: str | None = None) -> pd.DataFra
                 group = fates[is_group]
                 means = group.mean()
                 rows[float(time), label] = {"n_cells": len(group), **means}
+    if not rows:
+        raise ValueError(f"no cell with fates has a label in column {quoted(str(key))}")
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index = pd.MultiIndex.from_tuples(table.index, names=["time", "label"])
     return table.astype({"n_cells": int})

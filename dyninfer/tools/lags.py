@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
-from dyninfer.data.time_reading import as_moment, as_times
+from dyninfer.data.time_reading import as_moment, requested_times
 from dyninfer.jumps.likelihood.frames import Frames
 from dyninfer.jumps.likelihood.state_names import renumbered
 from dyninfer.jumps.posterior.summaries import quantiles
@@ -84,7 +84,7 @@ def implied_timescales(
     counted = _Counted.of(data, None, reversible, level, n_samples, seed)
     steps = counted.default_steps()
     if lags is not None:
-        steps = [counted.frames.steps_of(lag) for lag in np.atleast_1d(as_times(lags, "lags"))]
+        steps = [counted.frames.steps_of(lag) for lag in requested_times(lags, "lags")]
     parts = []
     number = np.arange(1, counted.frames.n_states)
     for n_steps in steps:

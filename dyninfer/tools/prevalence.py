@@ -13,7 +13,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
-from dyninfer.data.time_reading import as_moment, as_times
+from dyninfer.data.time_reading import as_moment, requested_times
 from dyninfer.data.times import Clock, spelled
 from dyninfer.data.words import quoted
 from dyninfer.jumps.formula import without_repeats
@@ -85,7 +85,7 @@ def prevalence(
     jumps = LearnedJumps.of(model, level, n_samples, seed, records.covariates)
     if times is None:
         times = np.linspace(records.times.min(), records.times.max(), _N_TIMES)
-    requested = np.atleast_1d(as_times(times))
+    requested = requested_times(times)
     end = math.inf if followed_until is None else as_moment(followed_until, "followed_until")
     moments = records.moments(requested)
     counts = np.stack([records.counts(t, interpolation == "midpoint", end) for t in moments])

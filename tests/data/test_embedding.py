@@ -37,3 +37,9 @@ def test_too_few_cells_or_neighbours_make_no_slope():
     for number in (2, 3.5, "many"):
         with pytest.raises(ValueError, match="n_neighbors must be a whole number from 3 on"):
             list(local_slopes(x, x, n_neighbors=number))
+    # What was given is named in brief.
+    with pytest.raises(ValueError) as refusal:
+        list(local_slopes(x, x, n_neighbors=np.ones((9, 99))))
+    message = str(refusal.value)
+    assert "\n" not in message
+    assert len(message) <= 300

@@ -400,6 +400,9 @@ def test_a_table_of_transitions_has_the_mean_fates_of_groups(adata):
     adata.obs["side"] = np.where(adata.obsm["X_pca"][:, 0] > 0, "plus", "minus")
     table = fates(fitted(adata), adata, "label")
     by_side = transition_table(adata, "side")
+    adata.obs["nothing"] = None
+    with pytest.raises(ValueError, match="no cell with fates has a label in column 'nothing'"):
+        transition_table(adata, "nothing")
     assert list(by_side.index) == [(t, side) for t in (0.0, 1.0) for side in ("minus", "plus")]
     assert (by_side["n_cells"] == 3).all()
     np.testing.assert_allclose(by_side.loc[(1.0, "plus"), "right"], table["right"][9:12].mean())

@@ -72,6 +72,12 @@ def test_fewer_pathways_cover_a_part_of_the_flux():
     assert pathways["share"].sum() > 0.6
 
 
+def test_the_strongest_pathway_is_told_however_small_the_share():
+    few = di.tl.transition_paths(FIVE, 0, 4, share=1e-300).pathways
+    every = di.tl.transition_paths(FIVE, 0, 4, share=1).pathways
+    assert list(few["pathway"]) == [every["pathway"].iloc[0]]
+
+
 def test_intervals_hold_the_values_of_the_truth():
     run = di.simulate(LINE, None, 0.25 * np.arange(40), n_paths=100, seed=4)
     names = list(LINE.state_names)

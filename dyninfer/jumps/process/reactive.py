@@ -100,7 +100,8 @@ def pathways(
     whole = rest[source].sum()
     strengths: dict[tuple[int, ...], float] = {}
     covered = 0.0
-    while covered < (share - _ROUNDING) * whole:
+    # The strongest one is told however small the share is.
+    while not strengths or covered < (share - _ROUNDING) * whole:
         path, strength = _widest(rest, source, target)
         if strength <= _ROUNDING * whole:
             break
