@@ -46,6 +46,12 @@ def single_particle_tracks(min_length: int = 1) -> AnnData:
     Source: Python package saspt 0.4.0, MIT, file samples/sample_tracks.csv; pixels of 0.16 µm, as
     in its documentation. Cite Heckert, Dahal, Tjian & Darzacq 2022, eLife 11:e70169, doi
     10.7554/eLife.70169.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.datasets.single_particle_tracks().n_obs
+    5071
     """
     import pandas as pd
 

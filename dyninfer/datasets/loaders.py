@@ -48,6 +48,12 @@ def mesc_retinoic_acid() -> AnnData:
     Communications 8:1096, doi 10.1038/s41467-017-01076-4, and, for the choice of genes, Ventre et
     al. 2023, PLOS Computational Biology, doi 10.1371/journal.pcbi.1010962.
     ``datasets/mesc_retinoic_acid/README.md`` has the preprocessing and the floors.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.datasets.mesc_retinoic_acid().shape
+    (2449, 41)
     """
     import anndata as ad
 

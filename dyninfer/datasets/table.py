@@ -238,6 +238,12 @@ def available() -> pd.DataFrame:
     """Table of the data sets, one in each row.
 
     Columns are name, cells, features, times, origin (shipped or downloaded), licence and reference.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> "mesc_retinoic_acid" in di.datasets.available().to_string()
+    True
     """
     import pandas as pd
 

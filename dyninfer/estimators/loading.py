@@ -38,6 +38,15 @@ def load(path: str | Path, device: str = "auto", **modules: Any) -> Any:
         is no longer read, or it needs a module.
     TypeError
         If a module is given that the file has no place for.
+
+    Examples
+    --------
+    >>> import tempfile, dyninfer as di
+    >>> paths = di.simulators.IonChannel().paths([0, 1, 2, 3], 20)
+    >>> model = di.MarkovJumpInference(observation=di.Gaussian(3)).fit(paths, progress=False)
+    >>> file = model.save(tempfile.mkdtemp() + "/model.safetensors")
+    >>> bool((di.load(file).generator_ == model.generator_).all())
+    True
     """
     metadata, tensors = read_model(path)
     # First of all: what is unknown in a file of another format is no damage.

@@ -32,6 +32,13 @@ class Localisation(Settings):
     stamp : {"middle", "start", "end"}
         When, in its exposure, the time of a position was taken. With ``drift="constant"`` the mean
         of a position lies half an exposure of drift from where the particle was at such a time.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> camera = di.Localisation(exposure=0.5)
+    >>> di.FractionalSDE(drift="none", observation_noise=camera).observation_noise
+    Localisation(exposure=0.5)
     """
 
     exposure: float = 0.0

@@ -41,6 +41,12 @@ class FractionalNoise(Settings):
     n_nodes : int
         Ornstein-Uhlenbeck processes beside the Brownian motion itself. More approximate small
         ``H`` better.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.FractionalSDE(noise=di.FractionalNoise(hurst=0.5))  # no memory
+    FractionalSDE(noise=FractionalNoise(hurst=0.5), state=Observed())
     """
 
     hurst: float | str | ndarray | Callable[..., Any] | None = None
@@ -65,7 +71,14 @@ class FractionalNoise(Settings):
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class Observed(Settings):
-    """The coordinates of the equation are the features themselves."""
+    """The coordinates of the equation are the features themselves.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.FractionalSDE(state=di.Observed()) .state
+    Observed()
+    """
 
     @property
     def is_linear(self) -> bool:
@@ -101,6 +114,12 @@ class Latent(Settings):
     views : list of View, optional
         Kinds of features, in their order, each with the coordinates that it looks at: for a linear
         decoder. Predicted features are means, so rates of counts.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.FractionalSDE(state=di.Latent(dim=2), drift="network").state
+    Latent(dim=2)
     """
 
     dim: int
@@ -147,6 +166,12 @@ class Exact(Settings):
     device : str
         Where likelihoods are computed, in double precision: "cuda" gains where there are many paths
         of times of their own. The model stays there.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.FractionalSDE(inference=di.Exact(max_steps=100)).inference
+    Exact(max_steps=100)
     """
 
     # L-BFGS needs 20 to 100 steps for a few coordinates.
@@ -195,6 +220,12 @@ class Variational(Settings):
         Units and hidden layers of the networks.
     training : Training, optional
         By default one that suits a few dozen paths. Its ``validation_fraction`` is of paths.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.FractionalSDE(inference=di.Variational(n_samples=4), drift="network").inference
+    Variational(n_samples=4)
     """
 
     control: str | Callable[..., Any] | None = "network"

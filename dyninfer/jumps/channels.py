@@ -87,6 +87,12 @@ class IdenticalChannels(Jumps):
     inward : bool
         Whether an open channel makes the signal lower, so that the first state, of the lowest
         level, is that of all channels open.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.MarkovJumpInference(observation=di.Gaussian(3), jumps=di.IdenticalChannels()).jumps
+    IdenticalChannels()
     """
 
     in_training: ClassVar[bool] = False

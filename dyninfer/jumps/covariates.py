@@ -140,6 +140,12 @@ class Covariates(Effects):
         The jumps whose rates depend, as ``"from>to"``; by default all.
     shared : bool
         Whether the effects are the same for all of them.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.Covariates("~ sex + age") + di.Periods([5.0])  # rates also change at time 5
+    Covariates(formula='~ sex + age') + Periods(breaks=[5.0])
     """
 
     formula: str
@@ -187,6 +193,12 @@ class Periods(Effects):
         The jumps whose rates change, as ``"from>to"``; by default all.
     shared : bool
         Whether they change by the same factor.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.MarkovJumpInference(covariates=di.Periods([5.0])).covariates
+    Periods(breaks=[5.0])
     """
 
     breaks: list[float]

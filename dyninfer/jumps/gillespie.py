@@ -32,6 +32,13 @@ class Gillespie(Solver):
     Exact. The cost grows with the number of jumps, not of output times, so this is the faster one
     where outputs are many and jumps few; :func:`~dyninfer.jumps.gillespie.simulate_events` returns
     the jumps themselves.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> gate = di.MarkovJump([[-1.0, 1.0], [4.0, -4.0]], state_names=["closed", "open"])
+    >>> di.simulate(gate, None, [0, 1, 2], n_paths=5, solver=di.solvers.Gillespie()).states.shape
+    torch.Size([5, 3])
     """
 
     spelling: ClassVar[str] = "gillespie"

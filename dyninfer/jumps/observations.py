@@ -127,6 +127,12 @@ class Labels(Observation):
     ----------
     n_states : int, optional
         Number of states; by default those that the data name.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.MarkovJumpInference(observation=di.Labels()).observation  # wrong with one probability
+    Labels()
     """
 
     emission_class: ClassVar[type[Emission]] = LabelNoise
@@ -160,6 +166,13 @@ class ExactLabels(Observation):
         "ill"]}``.
     n_states : int, optional
         Number of states; by default those that the data name.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> visits = di.ExactLabels(entries=["dead"])  # the day of death is known
+    >>> di.MarkovJumpInference(observation=visits).observation
+    ExactLabels(entries=['dead'])
     """
 
     emission_class: ClassVar[type[Emission]] = PerfectLabels
@@ -208,6 +221,12 @@ class ExactTimes(Observation):
     ----------
     n_states : int, optional
         Number of states; by default those that the data name.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.MarkovJumpInference(observation=di.ExactTimes()).observation  # every jump is recorded
+    ExactTimes()
     """
 
     emission_class: ClassVar[type[Emission]] = PerfectLabels
@@ -246,6 +265,13 @@ class Confusion(Observation):
         for none.
     n_states : int, optional
         Number of states; by default those that the data name.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> stages = di.Confusion(allowed=["mild>severe", "severe>mild"])
+    >>> di.MarkovJumpInference(observation=stages).observation
+    Confusion(allowed=['mild>severe', 'severe>mild'])
     """
 
     emission_class: ClassVar[type[Emission]] = ConfusionMatrix
@@ -305,6 +331,12 @@ class Gaussian(Observation):
     ----------
     n_states : int
         Number of states.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.MarkovJumpInference(observation=di.Gaussian(3)).observation  # three levels
+    Gaussian(n_states=3)
     """
 
     emission_class: ClassVar[type[Emission]] = GaussianEmission

@@ -59,7 +59,14 @@ class Jumps(Settings):
 
 @dataclass(repr=False, eq=False)
 class AllJumps(Jumps):
-    """Every jump can happen, at a rate of its own."""
+    """Every jump can happen, at a rate of its own.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.MarkovJumpInference(jumps=di.AllJumps()).jumps
+    AllJumps()
+    """
 
     in_training: ClassVar[bool] = True
 
@@ -76,6 +83,17 @@ class Only(Jumps):
     ----------
     jumps : list of str
         The jumps, as ``"from>to"`` by the names of the states.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> gate = di.MarkovJump([[-1.0, 1.0], [0.0, 0.0]], state_names=["closed", "open"])
+    >>> run = di.simulate(gate, None, range(10), n_paths=200)
+    >>> names = gate.state_names
+    >>> paths = di.Paths(times=[run.times] * 200, states=list(run.states), state_names=names)
+    >>> model = di.MarkovJumpInference(observation="exact", jumps=di.Only(["closed>open"]))
+    >>> float(model.fit(paths, progress=False).generator_[1, 0])
+    0.0
     """
 
     jumps: list[str]
@@ -93,6 +111,12 @@ class Reversible(Jumps):
     ----------
     jumps : list of str, optional
         The only jumps that can happen, both ways, as ``"from>to"``; by default all.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.MarkovJumpInference(jumps=di.Reversible()).jumps  # with detailed balance
+    Reversible()
     """
 
     jumps: list[str] | None = None
@@ -106,7 +130,14 @@ class Reversible(Jumps):
 
 @dataclass(repr=False, eq=False)
 class BirthDeath(Jumps):
-    """Jumps between neighbouring states only, in the order of the states."""
+    """Jumps between neighbouring states only, in the order of the states.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.MarkovJumpInference(jumps=di.BirthDeath()).jumps  # between neighbours only
+    BirthDeath()
+    """
 
     def scheme(self, names: Sequence[str]) -> RateScheme:
         """See :meth:`Jumps.scheme`."""
@@ -124,6 +155,12 @@ class Clones(Settings):
     ----------
     ancestor_time : float
         When the ancestors lived, in the user's units: when the barcodes were given.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.MarkovJumpInference(clones=di.Clones(ancestor_time=0.0)).clones
+    Clones(ancestor_time=0.0)
     """
 
     in_training: ClassVar[bool] = False

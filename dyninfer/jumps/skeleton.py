@@ -30,6 +30,13 @@ class Skeleton(Solver):
 
     Exact, whatever the times; the default of jump processes. The cost grows with the number of
     output times, not of jumps. On a CPU path ``i`` depends on ``(seed, i)`` alone.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> gate = di.MarkovJump([[-1.0, 1.0], [4.0, -4.0]], state_names=["closed", "open"])
+    >>> di.simulate(gate, None, [0, 1, 2], n_paths=5, solver=di.solvers.Skeleton()).states.shape
+    torch.Size([5, 3])
     """
 
     spelling: ClassVar[str] = "skeleton"

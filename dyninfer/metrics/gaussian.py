@@ -26,6 +26,13 @@ def gaussian_kl(mean0: np.ndarray, cov0: np.ndarray, mean1: np.ndarray, cov1: np
     ------
     ValueError
         If the shapes disagree, a covariance is not positive definite, or the divergence overflows.
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> one = np.ones((1, 1))
+    >>> float(di.metrics.gaussian_kl(np.zeros(1), one, np.ones(1), one))  # half the squared shift
+    0.5
     """
     mean0 = _finite(mean0, "mean0")
     mean1 = _finite(mean1, "mean1")

@@ -74,6 +74,14 @@ def mmd(
     References
     ----------
     .. [1] Gretton et al., A kernel two-sample test, JMLR 13 (2012).
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> rng = np.random.default_rng(0)
+    >>> x, y = rng.normal(size=(200, 1)), rng.normal(3, 1, size=(200, 1))
+    >>> bool(di.metrics.mmd(x, y) > 0.1)
+    True
     """
     a, b = check_samples(x, y, x_weights, y_weights, max_samples, seed)
     widths = _widths(bandwidth, gamma, b, seed)
@@ -105,6 +113,12 @@ def median_distance(y: Array, *, y_weights: Array | None = None, seed: int = 0) 
     ------
     UndefinedMetricError
         If no two points differ.
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> round(float(di.metrics.median_distance(np.array([[0.0], [1.0], [3.0]]))), 6)
+    2.0
     """
     return _median_distance(check_sample(y, y_weights, "y"), seed)
 
@@ -162,6 +176,13 @@ def energy_distance(
     References
     ----------
     .. [1] Székely and Rizzo, Energy statistics, J. Stat. Plan. Inference 143 (2013).
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> x = np.zeros((5, 1))
+    >>> round(float(di.metrics.energy_distance(x, x + 2.0)), 6)  # 2 E|x - y|, two points alone
+    4.0
     """
     a, b = check_samples(x, y, x_weights, y_weights, max_samples, seed)
     a, b, unit = in_own_unit(a, b)

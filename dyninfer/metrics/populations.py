@@ -81,6 +81,13 @@ def finite_sample_floor(
     ------
     UndefinedMetricError
         If ``y`` has fewer than four, or fewer than ``n / 2``, samples of positive weight.
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> x = np.random.default_rng(0).normal(size=(400, 2))
+    >>> bool(0 < di.metrics.finite_sample_floor(x, "w1", n=100) < 0.5)
+    True
     """
     if repeats is not None:
         check_count("repeats", repeats)
@@ -154,6 +161,13 @@ def compare_populations(
         the most samples a side that floors were measured with: where the reference is too small to
         be split at the size of the comparison, they were extrapolated from there. A value that does
         not exist, such as the floor of fewer than four samples, is NaN, and a warning names it.
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> x = np.zeros((5, 1))
+    >>> di.metrics.compare_populations(x, x + 1.0, metrics=["w1"])["w1"]
+    1.0
     """
     names = metric_names(metrics)
     scores: dict[str, Score] = {name: partial(_metric(name), seed=seed) for name in names}

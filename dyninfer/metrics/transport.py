@@ -67,6 +67,13 @@ def wasserstein(
     the dual bound, and a warning tells where they differ.
 
     .. [1] Flamary et al., POT: Python Optimal Transport, JMLR 22 (2021).
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> x = np.zeros((5, 2))
+    >>> round(float(di.metrics.wasserstein(x, x + [3.0, 4.0])), 6)  # every point moves by 5
+    5.0
     """
     check_power(p)
     a, b = check_samples(x, y, x_weights, y_weights, max_samples, seed)
@@ -117,6 +124,13 @@ def sliced_wasserstein(
     ----------
     .. [1] Bonneel et al., Sliced and Radon Wasserstein barycenters of measures, J. Math. Imaging
        Vis. 51 (2015).
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> x = np.random.default_rng(0).normal(size=(50, 2))
+    >>> float(di.metrics.sliced_wasserstein(x, x))
+    0.0
     """
     check_power(p)
     check_count("n_projections", n_projections)

@@ -60,6 +60,14 @@ def history(
     ------
     KeyError
         If the history has no such column; the message lists those it has.
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
+    >>> model = di.ActionMatching(width=16)
+    >>> model = model.fit(adata, time_key="time", max_steps=20, progress=False)
+    >>> ax = di.pl.history(model)
     """
     if not hasattr(model, "history_"):
         raise TypeError(f"model must be a fitted estimator, found {brief(model)}")
@@ -211,6 +219,14 @@ def evaluation(
     ------
     KeyError
         If the table has no such metric; the message lists those it has.
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
+    >>> model = di.ActionMatching(width=16)
+    >>> model = model.fit(adata, time_key="time", max_steps=20, progress=False)
+    >>> ax = di.pl.evaluation(model.evaluate(adata, metrics=["w1"]), time_unit="hours")
     """
     check_metric(metric, table, _metrics)
     table = _read(table, metric).sort_values("time")

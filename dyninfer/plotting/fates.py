@@ -128,6 +128,16 @@ def fate_bars(
     ------
     KeyError, TypeError, ValueError
         If it is no such table, or a fate has no colour.
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
+    >>> model = di.ActionMatching(width=16)
+    >>> model = model.fit(adata, time_key="time", max_steps=20, progress=False)
+    >>> adata.obs["kind"] = np.where(adata.obsm["X_pca"][:, 1] > 2, "far", "near")
+    >>> table = di.tl.fates(model, adata, "kind", n_draws=2)
+    >>> ax = di.pl.fate_bars(di.tl.transition_table(adata, "kind"), color=adata)
     """
     table = _read_table(table)
     shares = table.drop(columns="n_cells")

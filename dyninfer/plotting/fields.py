@@ -139,6 +139,14 @@ def potential(
     ------
     ValueError
         If the process has no potential.
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
+    >>> model = di.ActionMatching(width=16)
+    >>> model = model.fit(adata, time_key="time", max_steps=20, progress=False)
+    >>> ax = di.pl.potential(model, adata, time=48)
     """
     value, plane, near, time = potential_at(model, data, time, basis, components, n_neighbors)
     ax = style.axes(ax)
@@ -236,6 +244,14 @@ def stream(
         Where to draw; by default a new figure.
     show, save
         As in :func:`~dyninfer.plotting.trajectories`.
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
+    >>> model = di.ActionMatching(width=16)
+    >>> model = model.fit(adata, time_key="time", max_steps=20, progress=False)
+    >>> ax = di.pl.stream(model, adata, time=48, basis="X_umap")
     """
     if not is_number(density) or not 0 < density <= MOST_DENSE:
         raise ValueError(

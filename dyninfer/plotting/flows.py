@@ -70,6 +70,15 @@ def sankey(
     ------
     TypeError, ValueError
         If the table is another, or a label has no colour.
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
+    >>> model = di.ActionMatching(width=16)
+    >>> model = model.fit(adata, time_key="time", max_steps=20, progress=False)
+    >>> adata.obs["kind"] = np.where(adata.obsm["X_pca"][:, 1] > 2, "far", "near")
+    >>> ax = di.pl.sankey(di.tl.flows(model, adata, "kind", at=[0, 48, 96]), time_unit="hours")
     """
     flows = read_table(flows, COLUMNS, "tl.flows", rows=("time", "source", "target"))
     if not is_number(min_share) or not 0 <= min_share <= 1:

@@ -161,6 +161,16 @@ def rates(
     ------
     KeyError, TypeError, ValueError
         If it is no such table, or has no rate above zero.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> gate = di.MarkovJump([[-1.0, 1.0], [4.0, -4.0]], state_names=["closed", "open"])
+    >>> run = di.simulate(gate, None, range(10), n_paths=200)
+    >>> names = gate.state_names
+    >>> paths = di.Paths(times=[run.times] * 200, states=list(run.states), state_names=names)
+    >>> model = di.MarkovJumpInference(observation="exact").fit(paths, progress=False)
+    >>> ax = di.pl.rates(model.confidence_intervals(), time_unit="ms")
     """
     table = read_table(table, COLUMNS, "model.confidence_intervals")
     positive = table[["rate", "low", "high"]].to_numpy(dtype=np.float64)

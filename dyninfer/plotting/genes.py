@@ -61,6 +61,17 @@ def trends(
     ------
     KeyError, TypeError, ValueError
         If it is no such table.
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
+    >>> model = di.ActionMatching(width=16)
+    >>> model = model.fit(adata, time_key="time", max_steps=20, progress=False)
+    >>> adata.obs["kind"] = np.where(adata.obsm["X_pca"][:, 1] > 2, "far", "near")
+    >>> table = di.tl.fates(model, adata, "kind", n_draws=2)
+    >>> paths = model.simulate(adata, times=[0, 48, 96])
+    >>> panels = di.pl.trends(di.tl.trends(adata, paths, list(adata.var_names[:2])))
     """
     table = _read(table)
     genes = list(table["gene"].unique())
@@ -138,6 +149,17 @@ def heatmap(
     ------
     KeyError, TypeError, ValueError
         If it is no such table, or the fate is not there.
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
+    >>> model = di.ActionMatching(width=16)
+    >>> model = model.fit(adata, time_key="time", max_steps=20, progress=False)
+    >>> adata.obs["kind"] = np.where(adata.obsm["X_pca"][:, 1] > 2, "far", "near")
+    >>> table = di.tl.fates(model, adata, "kind", n_draws=2)
+    >>> paths = model.simulate(adata, times=[0, 48, 96])
+    >>> ax = di.pl.heatmap(di.tl.trends(adata, paths, list(adata.var_names[:5])))
     """
     table = _read(table)
     fates = list(table["fate"].unique())

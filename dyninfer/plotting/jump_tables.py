@@ -72,6 +72,15 @@ def prevalence(
     ------
     KeyError, TypeError, ValueError
         If it is no such table, or the number of axes is not that of the states.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> gate = di.MarkovJump([[-1.0, 1.0], [4.0, -4.0]], state_names=["closed", "open"])
+    >>> run = di.simulate(gate, None, range(10), n_paths=200)
+    >>> names = gate.state_names
+    >>> paths = di.Paths(times=[run.times] * 200, states=list(run.states), state_names=names)
+    >>> panels = di.pl.prevalence(di.tl.prevalence(gate, paths), time_unit="ms")
     """
     table = read_table(table, PREVALENCE, "tl.prevalence", rows=("time", "state"))
     states = list(table["state"].unique())
@@ -131,6 +140,15 @@ def implied_timescales(
     ------
     KeyError, TypeError, ValueError
         If it is no such table, or none of its time scales is finite.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> gate = di.MarkovJump([[-1.0, 1.0], [4.0, -4.0]], state_names=["closed", "open"])
+    >>> run = di.simulate(gate, None, range(10), n_paths=200)
+    >>> names = gate.state_names
+    >>> paths = di.Paths(times=[run.times] * 200, states=list(run.states), state_names=names)
+    >>> ax = di.pl.implied_timescales(di.tl.implied_timescales(paths), time_unit="ms")
     """
     table = read_table(table, TIME_SCALES, "tl.implied_timescales", rows=("lag", "process"))
     finite = table[np.isfinite(table["value"]) & (table["value"] > 0)]
@@ -192,6 +210,15 @@ def chapman_kolmogorov(
     ------
     KeyError, TypeError, ValueError
         If it is no such table, or the number of axes is not that of the pairs.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> gate = di.MarkovJump([[-1.0, 1.0], [4.0, -4.0]], state_names=["closed", "open"])
+    >>> run = di.simulate(gate, None, range(10), n_paths=200)
+    >>> names = gate.state_names
+    >>> paths = di.Paths(times=[run.times] * 200, states=list(run.states), state_names=names)
+    >>> panels = di.pl.chapman_kolmogorov(di.tl.chapman_kolmogorov(paths, 1), time_unit="ms")
     """
     keys = ("time", "source", "target")
     table = read_table(table, PREDICTIONS, "tl.chapman_kolmogorov", rows=keys)

@@ -64,6 +64,14 @@ def landscape(
     ------
     ValueError
         If the process has no potential, or ``kind`` or the axes are of another kind.
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
+    >>> model = di.ActionMatching(width=16)
+    >>> model = model.fit(adata, time_key="time", max_steps=20, progress=False)
+    >>> ax = di.pl.landscape(model, adata, time=48)
     """
     if not isinstance(kind, str) or kind not in KINDS:
         raise ValueError(f"kind must be '2d' or '3d', found {brief(kind)}")

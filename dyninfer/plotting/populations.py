@@ -97,6 +97,15 @@ def trajectories(
         If the states are integers.
     KeyError, ValueError
         If the data lack the simulated features or the basis.
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
+    >>> model = di.ActionMatching(width=16)
+    >>> model = model.fit(adata, time_key="time", max_steps=20, progress=False)
+    >>> traj = model.simulate(adata, times=[0, 48, 96])
+    >>> ax = di.pl.trajectories(adata, traj, basis="X_umap", time_unit="hours")
     """
     _check_continuous(traj)
     cells = Cells.of(data, traj.features, use_rep, time_key)
@@ -197,6 +206,15 @@ def marginals(
     -------
     array ``(2, time)`` of Axes
         Observed in the first row, simulated in the second.
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
+    >>> model = di.ActionMatching(width=16)
+    >>> model = model.fit(adata, time_key="time", max_steps=20, progress=False)
+    >>> traj = model.simulate(adata, times=[0, 48, 96])
+    >>> panels = di.pl.marginals(adata, traj, times=[48, 96], time_key="time")
     """
     _check_continuous(traj)
     cells = Cells.of(data, traj.features, use_rep, time_key, need_times=True)

@@ -54,6 +54,12 @@ def reliability(
     ------
     KeyError, TypeError, ValueError
         If it is no such table.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> table = di.metrics.reliability([0.1, 0.4, 0.8, 0.9], [0, 1, 1, 1], n_bins=2)
+    >>> ax = di.pl.reliability(table)
     """
     columns = dict(COLUMNS)
     has_names = isinstance(table, pd.DataFrame) and "prediction" in table

@@ -37,6 +37,12 @@ class AlanineDipeptide(System):
     ----------
     label_noise : float
         Share of labels that are wrong, evenly over the other states.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.simulators.AlanineDipeptide().process().n_states
+    6
     """
 
     label_noise: float = 0.0

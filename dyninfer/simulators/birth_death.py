@@ -33,6 +33,13 @@ class BirthDeath(System):
         Largest number, at least 1; births end there.
     per_individual : bool
         Whether deaths are proportional to the number.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> paths = di.simulators.BirthDeath(birth=4.0, death=1.0).paths([0, 1, 2], 10)
+    >>> len(paths)
+    10
     """
 
     birth: float = 4.0

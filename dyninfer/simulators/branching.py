@@ -48,6 +48,12 @@ class BranchingPopulation(Simulator):
     dt : float
         Time step of the simulation. Counts are exact for constant rates at any step; motion and
         varying rates have an error of second order in the step.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.simulators.BranchingPopulation().snapshots([0, 1], 50).samples[0].shape
+    (50, 2)
     """
 
     birth_upper: float = 0.8

@@ -32,6 +32,13 @@ class BurstingChannel(System):
         Current of the open channel, in pA; that of the shut channel is 0.
     noise : float
         Standard deviation of the current, in pA; positive.
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> paths = di.simulators.BurstingChannel().paths(np.arange(50) * 0.1, 2)
+    >>> len(paths)
+    2
     """
 
     rates: tuple[float, ...] = (0.8, 8.0, 2.0, 0.2)

@@ -65,6 +65,12 @@ class DoubleWell(Simulator):
         m₀ and s₀; the standard deviation is positive.
     dimension : int
         Number of coordinates, at least 1.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.simulators.DoubleWell().snapshots([0, 1], 50).samples[1].shape
+    (50, 2)
     """
 
     barrier: float = 1.0

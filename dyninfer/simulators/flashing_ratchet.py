@@ -35,6 +35,12 @@ class FlashingRatchet(System):
         V, energy between neighbouring sites in units of kT.
     switch_rate, off_rate : float
         r and b, per time unit; positive.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> len(di.simulators.FlashingRatchet().paths([0, 1, 2], 10))
+    10
     """
 
     potential: float = 1.0

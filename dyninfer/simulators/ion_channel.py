@@ -31,6 +31,12 @@ class IonChannel(System):
         Mean current of each state, in units of that of the open channel.
     noise : float
         Standard deviation of the current, in the same units; positive.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> len(di.simulators.IonChannel().paths([0, 0.1, 0.2], 10))
+    10
     """
 
     rates: tuple[float, ...] = (18.678, 11.255, 23.957, 45.549, 2.839, 10.129)

@@ -50,6 +50,12 @@ class ProteinFolding(System):
         Step of Euler's rule; positive. The benchmark's is 0.1.
     burn_in : int
         Steps before time 0, from ``2 (N(0, I) − ½)``; not negative.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> len(di.simulators.ProteinFolding(burn_in=10).paths([0, 1, 2], 3))
+    3
     """
 
     step: float = 0.1

@@ -157,6 +157,12 @@ class HarmonicWavePacket(GaussianPacket):
         w, standard deviation of ``|ψ(0)|²`` in every coordinate; positive.
     dimension : int
         Number of coordinates.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.simulators.HarmonicWavePacket().snapshots([0, 1], 50).samples[1].shape
+    (50, 2)
     """
 
     frequency: float = 1.0
@@ -219,6 +225,12 @@ class FreeWavePacket(GaussianPacket):
         w, standard deviation of ``|ψ(0)|²`` in every coordinate; positive.
     dimension : int
         Number of coordinates.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.simulators.FreeWavePacket().snapshots([0, 1], 50).samples[1].shape
+    (50, 2)
     """
 
     mass: float = 1.0

@@ -159,6 +159,16 @@ def compare(
     -----
     UserWarning
         If a fit fails, which leaves NaN and a note in its row.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
+    >>> method = di.ActionMatching(width=16)
+    >>> keys = {"time_key": "time", "hold_out": 24}
+    >>> table = di.tl.compare(adata, method, **keys, max_steps=20, progress=False)
+    >>> sorted(set(table["method"]))
+    ['ActionMatching', 'floor', 'growth_first', 'next', 'ot', 'still']
     """
     arguments = locals()
     models = _named(estimators)

@@ -67,6 +67,16 @@ def divergence(
     ------
     KeyError, TypeError, ValueError
         If the model has no velocity, or the basis is not there or not flat.
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
+    >>> model = di.ActionMatching(width=16)
+    >>> model = model.fit(adata, time_key="time", max_steps=20, progress=False)
+    >>> table = di.tl.divergence(model, adata)
+    >>> "dyninfer_divergence" in adata.obs
+    True
     """
     check_anndata(adata)
     check_writable(adata)

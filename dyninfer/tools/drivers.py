@@ -99,6 +99,17 @@ def drivers(
     References
     ----------
     Lange et al. CellRank for directed single-cell fate mapping. Nature Methods 19, 159 (2022).
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
+    >>> model = di.ActionMatching(width=16)
+    >>> model = model.fit(adata, time_key="time", max_steps=20, progress=False)
+    >>> adata.obs["kind"] = np.where(adata.obsm["X_pca"][:, 1] > 2, "far", "near")
+    >>> table = di.tl.fates(model, adata, "kind", n_draws=2)
+    >>> list(di.tl.drivers(model, adata, "far").columns)[:3]
+    ['fate', 'corr', 'ci_low']
     """
     level = check_level(level)
     # Before anything is computed: a key that is not there is told at once.

@@ -39,6 +39,17 @@ def transition_table(adata: AnnData, label_key: str | None = None) -> pd.DataFra
     ------
     KeyError, ValueError
         If there are no fates, or no column of labels.
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
+    >>> model = di.ActionMatching(width=16)
+    >>> model = model.fit(adata, time_key="time", max_steps=20, progress=False)
+    >>> adata.obs["kind"] = np.where(adata.obsm["X_pca"][:, 1] > 2, "far", "near")
+    >>> table = di.tl.fates(model, adata, "kind", n_draws=2)
+    >>> list(di.tl.transition_table(adata, "kind").columns)
+    ['n_cells', 'far', 'near']
     """
     fates = stored_fates(adata)
     facts = adata.uns[keys.FATES]

@@ -122,6 +122,17 @@ def fates(
     -----
     UserWarning
         If fates are certainties, or paths were lost.
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
+    >>> model = di.ActionMatching(width=16)
+    >>> model = model.fit(adata, time_key="time", max_steps=20, progress=False)
+    >>> adata.obs["kind"] = np.where(adata.obsm["X_pca"][:, 1] > 2, "far", "near")
+    >>> table = di.tl.fates(model, adata, "kind", n_draws=2)
+    >>> list(table.columns)
+    ['far', 'near']
     """
     models = _fitted(model)
     _check_options(of, transport=transport, mix=mix)

@@ -50,6 +50,18 @@ def information_criteria(
     TypeError, ValueError
         If a model has no fit, or the models were fitted to other data or to other observations of
         them.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> gate = di.MarkovJump([[-1.0, 1.0], [4.0, -4.0]], state_names=["closed", "open"])
+    >>> run = di.simulate(gate, None, range(10), n_paths=200)
+    >>> names = gate.state_names
+    >>> paths = di.Paths(times=[run.times] * 200, states=list(run.states), state_names=names)
+    >>> all_jumps = di.MarkovJumpInference(observation="exact").fit(paths, progress=False)
+    >>> balanced = di.MarkovJumpInference(observation="exact", jumps=di.Reversible())
+    >>> len(di.tl.information_criteria([all_jumps, balanced.fit(paths, progress=False)]))
+    2
     """
     check_word(n, "n", ("observations", "paths"))
     names: Sequence[Any]

@@ -112,6 +112,13 @@ def length_of_stay(
     ------
     TypeError, ValueError
         If the model has no jump process, or an argument cannot be.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> gate = di.MarkovJump([[-1.0, 1.0], [4.0, -4.0]], state_names=["closed", "open"])
+    >>> di.tl.length_of_stay(gate, until=10, start="closed")["value"].sum().round(6)  # all ten
+    np.float64(10.0)
     """
     jumps = LearnedJumps.of(model, level, n_samples, seed, at_one(covariates))
     until = as_duration(until, "until")
@@ -159,6 +166,13 @@ def first_passage(
     ------
     TypeError, ValueError
         If the model has no jump process, or an argument cannot be.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> gate = di.MarkovJump([[-1.0, 1.0], [4.0, -4.0]], state_names=["closed", "open"])
+    >>> di.tl.first_passage(gate, "open", start="closed")["value"].round(6).tolist()  # 1 / rate
+    [1.0]
     """
     jumps = LearnedJumps.of(model, level, n_samples, seed, at_one(covariates))
     targets = jumps.numbers(target, "target")
@@ -199,6 +213,14 @@ def next_states(
     ------
     TypeError, ValueError
         If the model has no jump process, or its rates change in time.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> rates = [[-1.0, 0.75, 0.25], [0, 0, 0], [0, 0, 0]]
+    >>> disease = di.MarkovJump(rates, state_names=["ill", "well", "dead"])
+    >>> di.tl.next_states(disease)["value"].round(2).tolist()
+    [0.75, 0.25]
     """
     jumps = LearnedJumps.of(model, level, n_samples, seed, at_one(covariates))
     jumps.check_constant("next_states")
@@ -246,6 +268,13 @@ def transition_probabilities(
     ------
     TypeError, ValueError
         If the model has no jump process, or an argument cannot be.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> gate = di.MarkovJump([[-1.0, 1.0], [4.0, -4.0]], state_names=["closed", "open"])
+    >>> di.tl.transition_probabilities(gate, 100.0)["value"].round(3).tolist()  # 4/5 and 1/5
+    [0.8, 0.2, 0.8, 0.2]
     """
     jumps = LearnedJumps.of(model, level, n_samples, seed, at_one(covariates))
     dt = as_duration(dt, "dt")
@@ -293,6 +322,14 @@ def survival(
     ------
     TypeError, ValueError
         If the model has no jump process, or an argument cannot be.
+
+    Examples
+    --------
+    >>> import math, dyninfer as di
+    >>> decay = di.MarkovJump([[-0.5, 0.5], [0.0, 0.0]], state_names=["alive", "dead"])
+    >>> table = di.tl.survival(decay, "dead", [2.0], start="alive")
+    >>> bool(abs(table["value"].iloc[0] - math.exp(-1)) < 1e-6)
+    True
     """
     jumps = LearnedJumps.of(model, level, n_samples, seed, at_one(covariates))
     durations = as_durations(times, "times")

@@ -80,6 +80,16 @@ def implied_timescales(
     ------
     TypeError, ValueError
         If frames are at unequal steps, a state has no successor at a lag, or an argument cannot be.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> gate = di.MarkovJump([[-1.0, 1.0], [4.0, -4.0]], state_names=["closed", "open"])
+    >>> run = di.simulate(gate, None, range(10), n_paths=200)
+    >>> names = gate.state_names
+    >>> paths = di.Paths(times=[run.times] * 200, states=list(run.states), state_names=names)
+    >>> list(di.tl.implied_timescales(paths, lags=[1, 2]).columns)
+    ['lag', 'process', 'value', 'low', 'high']
     """
     counted = _Counted.of(data, None, reversible, level, n_samples, seed)
     steps = counted.default_steps()
@@ -149,6 +159,16 @@ def chapman_kolmogorov(
     ------
     TypeError, ValueError
         As in :func:`implied_timescales`.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> gate = di.MarkovJump([[-1.0, 1.0], [4.0, -4.0]], state_names=["closed", "open"])
+    >>> run = di.simulate(gate, None, range(10), n_paths=200)
+    >>> names = gate.state_names
+    >>> paths = di.Paths(times=[run.times] * 200, states=list(run.states), state_names=names)
+    >>> list(di.tl.chapman_kolmogorov(paths, 1).columns)[:4]
+    ['time', 'source', 'target', 'predicted']
     """
     jumps = None
     names = None

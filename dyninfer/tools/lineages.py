@@ -182,6 +182,16 @@ def flows(
     ------
     KeyError, TypeError, ValueError
         If a key or a time is not in the data, or there are fewer than two times.
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
+    >>> model = di.ActionMatching(width=16)
+    >>> model = model.fit(adata, time_key="time", max_steps=20, progress=False)
+    >>> adata.obs["kind"] = np.where(adata.obsm["X_pca"][:, 1] > 2, "far", "near")
+    >>> list(di.tl.flows(model, adata, "kind", at=[0, 48, 96]).columns)[:4]
+    ['time', 'next_time', 'source', 'target']
     """
     course = _Course.of(model, adata, n_draws, n_neighbors, noise, seed)
     labels, order = label_texts(obs_column(adata, label_key, "label_key"))

@@ -78,6 +78,17 @@ def prevalence(
     ------
     TypeError, ValueError
         If the model has no jump process, no path is observed at a time, or an argument cannot be.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> gate = di.MarkovJump([[-1.0, 1.0], [4.0, -4.0]], state_names=["closed", "open"])
+    >>> run = di.simulate(gate, None, range(10), n_paths=200)
+    >>> names = gate.state_names
+    >>> paths = di.Paths(times=[run.times] * 200, states=list(run.states), state_names=names)
+    >>> table = di.tl.prevalence(gate, paths)
+    >>> list(table.columns)
+    ['time', 'state', 'n_paths', 'observed', 'expected']
     """
     check_word(interpolation, "interpolation", ("start", "midpoint"))
     check_has_jumps(model)

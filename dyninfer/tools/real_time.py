@@ -87,6 +87,16 @@ def time(
     ------
     KeyError, TypeError, ValueError
         If a key, a time or a value in the data is not as it must be.
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
+    >>> model = di.ActionMatching(width=16)
+    >>> model = model.fit(adata, time_key="time", max_steps=20, progress=False)
+    >>> table = di.tl.time(model, adata)
+    >>> "dyninfer_time" in adata.obs
+    True
     """
     check_anndata(adata)
     check_writable(adata)
@@ -254,6 +264,17 @@ def time_to_fate(
     ------
     KeyError, ValueError
         If a label is not there; the message has those that are.
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
+    >>> model = di.ActionMatching(width=16)
+    >>> model = model.fit(adata, time_key="time", max_steps=20, progress=False)
+    >>> adata.obs["kind"] = np.where(adata.obsm["X_pca"][:, 1] > 2, "far", "near")
+    >>> table = di.tl.time_to_fate(model, adata, "kind", "far")
+    >>> len(table) <= adata.n_obs
+    True
     """
     check_anndata(adata)
     check_seed(seed)

@@ -82,6 +82,16 @@ def recommend(table: pd.DataFrame, *, metric: str | None = None) -> Recommendati
     ------
     ValueError
         If the table has no method with a score at every time or in every fold.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
+    >>> method = di.ActionMatching(width=16)
+    >>> keys = {"time_key": "time", "hold_out": 24}
+    >>> table = di.tl.compare(adata, method, **keys, max_steps=20, progress=False)
+    >>> type(di.tl.recommend(table)).__name__
+    'Recommendation'
     """
     if not isinstance(table, pd.DataFrame):
         raise TypeError(f"table must be what compare returned, found {brief(table)}")

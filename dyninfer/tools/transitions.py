@@ -82,6 +82,16 @@ def transition_matrix(
         kernel = cellrank.kernels.PrecomputedKernel(
             di.tl.transition_matrix(model, adata), adata=adata
         )
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
+    >>> model = di.ActionMatching(width=16)
+    >>> model = model.fit(adata, time_key="time", max_steps=20, progress=False)
+    >>> matrix = di.tl.transition_matrix(model, adata, n_draws=2)
+    >>> bool(abs(matrix.sum(1) - 1).max() < 1e-6)
+    True
     """
     check_anndata(adata)
     check_seed(seed)

@@ -90,6 +90,19 @@ def trends(
         If no path is left, or fewer than two end in a fate.
     TypeError
         If the paths are of integer states.
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
+    >>> model = di.ActionMatching(width=16)
+    >>> model = model.fit(adata, time_key="time", max_steps=20, progress=False)
+    >>> adata.obs["kind"] = np.where(adata.obsm["X_pca"][:, 1] > 2, "far", "near")
+    >>> table = di.tl.fates(model, adata, "kind", n_draws=2)
+    >>> paths = model.simulate(adata, times=[0, 48, 96])
+    >>> curves = di.tl.trends(adata, paths, list(adata.var_names[:2]))
+    >>> list(curves.columns)
+    ['fate', 'gene', 'time', 'mean', 'error', 'low', 'high', 'paths']
     """
     check_anndata(adata)
     level = check_level(level)

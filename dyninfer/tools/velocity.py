@@ -85,6 +85,16 @@ def velocity_layer(
         di.tl.velocity_layer(model, adata)
         names = {"vkey": "dyninfer_velocity", "xkey": "dyninfer_expression"}
         scv.tl.velocity_graph(adata, **names)
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
+    >>> model = di.ActionMatching(width=16)
+    >>> model = model.fit(adata, time_key="time", max_steps=20, progress=False)
+    >>> adata = di.tl.velocity_layer(model, adata)
+    >>> "dyninfer_velocity" in adata.layers
+    True
     """
     check_anndata(adata)
     check_writable(adata)
@@ -154,6 +164,17 @@ def velocity_embedding(
         If the velocity or the basis is not there.
     ValueError
         If there are too few cells, or values that are not finite.
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
+    >>> model = di.ActionMatching(width=16)
+    >>> model = model.fit(adata, time_key="time", max_steps=20, progress=False)
+    >>> adata = model.annotate(adata)
+    >>> arrows = di.tl.velocity_embedding(adata, "umap")
+    >>> adata.obsm["dyninfer_velocity_umap"].shape[1]
+    2
     """
     check_anndata(adata)
     check_writable(adata)

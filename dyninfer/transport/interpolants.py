@@ -64,7 +64,16 @@ class LatentNoise(Settings):
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class BrownianNoise(LatentNoise):
-    """``√(a t (1 − t))``: the spread of a Brownian bridge, of infinite slope at both ends."""
+    """``√(a t (1 − t))``: the spread of a Brownian bridge, of infinite slope at both ends.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from dyninfer.transport.interpolants import BrownianNoise
+    >>> gamma, slope = BrownianNoise().shape(torch.tensor([0.5]))
+    >>> float(gamma)  # the square root of t (1 − t)
+    0.5
+    """
 
     singular: ClassVar[bool] = True
     margin: ClassVar[float] = 1e-4
@@ -77,7 +86,16 @@ class BrownianNoise(LatentNoise):
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class QuadraticNoise(LatentNoise):
-    """``√a t (1 − t)``: smooth at both ends."""
+    """``√a t (1 − t)``: smooth at both ends.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from dyninfer.transport.interpolants import QuadraticNoise
+    >>> gamma, slope = QuadraticNoise().shape(torch.tensor([0.5]))
+    >>> float(slope)  # in the middle
+    0.0
+    """
 
     def shape(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """See :meth:`LatentNoise.shape`."""
@@ -86,7 +104,16 @@ class QuadraticNoise(LatentNoise):
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class SineNoise(LatentNoise):
-    """``√a sin²(π t)``: smooth, and flat at both ends."""
+    """``√a sin²(π t)``: smooth, and flat at both ends.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from dyninfer.transport.interpolants import SineNoise
+    >>> gamma, slope = SineNoise().shape(torch.tensor([0.5]))
+    >>> round(float(gamma), 6)
+    1.0
+    """
 
     margin: ClassVar[float] = 1e-2
 
@@ -165,7 +192,16 @@ class Interpolant(Settings):
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class LinearInterpolant(Interpolant):
-    """``(1 − t) x_0 + t x_1``; without noise, that of flow matching and rectified flow."""
+    """``(1 − t) x_0 + t x_1``; without noise, that of flow matching and rectified flow.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from dyninfer.transport.interpolants import LinearInterpolant
+    >>> zero, one = torch.zeros(1, 1), torch.ones(1, 1)
+    >>> float(LinearInterpolant().position(torch.tensor([0.25]), zero, one))
+    0.25
+    """
 
     def coefficients(self, t: Tensor) -> Coefficients:
         """See :meth:`Interpolant.coefficients`."""
@@ -174,7 +210,17 @@ class LinearInterpolant(Interpolant):
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class TrigonometricInterpolant(Interpolant):
-    """``cos(πt/2) x_0 + sin(πt/2) x_1``: keeps the variance of independent, equal ends."""
+    """``cos(πt/2) x_0 + sin(πt/2) x_1``: keeps the variance of independent, equal ends.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from dyninfer.transport.interpolants import TrigonometricInterpolant
+    >>> zero, one = torch.zeros(1, 1), torch.ones(1, 1)
+    >>> middle = TrigonometricInterpolant().position(torch.tensor([0.5]), zero, one)
+    >>> round(float(middle), 4)  # sin(π/4)
+    0.7071
+    """
 
     def coefficients(self, t: Tensor) -> Coefficients:
         """See :meth:`Interpolant.coefficients`."""
@@ -259,6 +305,13 @@ class SplineInterpolant(Interpolant):
     The velocity is continuous in time. Splines are linear in their knots, so
     ``x_t = Σ_k c_k(t) x_k + γ(t) z`` with cardinal splines ``c_k``. Gaps count as they are. Between
     two snapshots this is :class:`LinearInterpolant`.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> from dyninfer.transport.interpolants import SplineInterpolant
+    >>> di.StochasticInterpolant(interpolant=SplineInterpolant()).interpolant
+    SplineInterpolant()
     """
 
     def coefficients(self, t: Tensor) -> Coefficients:

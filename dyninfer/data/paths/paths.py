@@ -214,8 +214,9 @@ class Paths:
         >>> from dyninfer import Paths
         >>> visits = pd.DataFrame({"who": ["a", "a"], "year": [0, 2], "stage": ["mild", "severe"]})
         >>> Paths.from_dataframe(visits, time_key="year", path_key="who", state_key="stage")
-        Paths: 1 path x 2 discrete states (mild, severe), 2 observations
-            times  0 to 2, 2 per path
+        Paths: 1 path, 2 observations
+            times   0 to 2, 2 to 2 per path
+            states  mild, severe
         """
         with reading.in_words_of_a_table():
             adata, use_rep = reading.anndata_of_table(table, state_key, feature_keys)

@@ -64,6 +64,12 @@ class Polynomials(Library):
     ----------
     degree : int
         0 is a constant.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.KramersMoyal(drift=di.Polynomials(degree=1))
+    KramersMoyal(drift=Polynomials(degree=1), squared_noise=Polynomials(degree=0))
     """
 
     degree: int = 3
@@ -212,6 +218,12 @@ class Bins(Library):
     n_bins : int
         Boxes along every feature.
     min_count : int
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.KramersMoyal(drift=di.Bins(n_bins=10))
+    KramersMoyal(drift=Bins(n_bins=10), squared_noise=Polynomials(degree=0))
     """
 
     n_bins: int = 20

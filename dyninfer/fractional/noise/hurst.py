@@ -57,6 +57,14 @@ def hurst_mle(
     Returns
     -------
     HurstEstimate
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dyninfer.fractional import hurst_mle
+    >>> walk = np.random.default_rng(0).normal(size=400).cumsum()[None]
+    >>> round(float(hurst_mle(walk).hurst[0]), 1)
+    0.5
     """
     x = as_paths(paths, least=4)
     n_times = x.shape[1]
@@ -95,6 +103,14 @@ def hurst_whittle(paths: Any, *, pooled: bool = False) -> HurstEstimate:
     The spectrum is ``|1 − e^{iλ}|² Σ_j |λ + 2πj|^{−2H−1}`` (Beran, Statistics for Long-Memory
     Processes, 1994, Eq. 2.17), its sum a Hurwitz zeta function. Arguments and result as in
     :func:`hurst_mle`; even times only.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dyninfer.fractional import hurst_whittle
+    >>> walk = np.random.default_rng(0).normal(size=2000).cumsum()[None]
+    >>> round(float(hurst_whittle(walk).hurst[0]), 1)
+    0.5
     """
     x = as_paths(paths, least=8)
     pooled = check_switch(pooled, "pooled")

@@ -32,6 +32,14 @@ def hurst_variogram(paths: Any, *, order: int = 2) -> HurstEstimate:
     order : {1, 2}
         Differences ``x(t + l) − x(t)``, or second differences, whose error stays Gaussian for
         ``H > ¾`` (Istas & Lang, Ann. IHP B 33:407, 1997).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dyninfer.fractional import hurst_variogram
+    >>> walk = np.random.default_rng(0).normal(size=2000).cumsum()[None]
+    >>> round(float(hurst_variogram(walk).hurst[0]), 1)
+    0.5
     """
     if check_count(order, "order") > 2:
         raise ValueError(f"order must be 1 or 2, found {brief(order)}")
@@ -65,6 +73,14 @@ def hurst_rs(paths: Any) -> HurstEstimate:
 
     It is divided by its expectation for white noise (Anis & Lloyd, Biometrika 63:111, 1976), so
     that ``H = ½`` is unbiased; far from it the estimate is biased towards ½. Even times only.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dyninfer.fractional import hurst_rs
+    >>> walk = np.random.default_rng(0).normal(size=2000).cumsum()[None]
+    >>> round(float(hurst_rs(walk).hurst[0]), 1)
+    0.5
     """
     # One more than the increments, of which windows are made.
     least = _fewest_values(_SMALLEST_WINDOW) + 1
@@ -97,6 +113,14 @@ def hurst_dfa(paths: Any, *, degree: int = 1) -> HurstEstimate:
         At even times.
     degree : int
         Of the polynomial that is fitted in each window.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from dyninfer.fractional import hurst_dfa
+    >>> walk = np.random.default_rng(0).normal(size=2000).cumsum()[None]
+    >>> round(float(hurst_dfa(walk).hurst[0]), 1)
+    0.5
     """
     is_whole = isinstance(degree, int | np.integer) and not isinstance(degree, bool)
     if not is_whole or degree < 0:

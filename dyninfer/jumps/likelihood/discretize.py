@@ -108,7 +108,14 @@ class StateRule(Settings):
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class KMeansStates(StateRule):
-    """The nearest of the centres that k-means finds."""
+    """The nearest of the centres that k-means finds.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.MarkovJumpInference(states=di.KMeansStates(n_states=3)).states
+    KMeansStates(n_states=3)
+    """
 
     def centres(self, values: np.ndarray, seed: int) -> Moments:
         """See :meth:`StateRule.centres`."""
@@ -138,7 +145,14 @@ class KMeansStates(StateRule):
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class MixtureStates(StateRule):
-    """The most probable component of a Gaussian mixture with diagonal covariances."""
+    """The most probable component of a Gaussian mixture with diagonal covariances.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.MarkovJumpInference(states=di.MixtureStates(n_states=3)).states
+    MixtureStates(n_states=3)
+    """
 
     def centres(self, values: np.ndarray, seed: int) -> Moments:
         """See :meth:`StateRule.centres`."""

@@ -62,6 +62,12 @@ class Training(Settings):
     compile : bool
         Compile the loss with ``torch.compile``: a few seconds at the start, faster steps for small
         networks.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.ActionMatching(training=di.Training(max_steps=500, learning_rate=1e-3)).training
+    Training(learning_rate=0.001, max_steps=500)
     """
 
     max_steps: int = 4000

@@ -30,6 +30,14 @@ class EulerMaruyama(Solver):
     ----------
     dt : float, optional
         Largest step, in time units; by default a hundredth of the whole span.
+
+    Examples
+    --------
+    >>> import torch, dyninfer as di
+    >>> noisy = di.Diffusion(drift=lambda t, x: -x, diffusion=0.5)
+    >>> solver = di.solvers.EulerMaruyama(dt=0.1)
+    >>> di.simulate(noisy, torch.ones(100, 1), [0, 1], solver=solver).states.shape
+    torch.Size([100, 2, 1])
     """
 
     dt: float | None = field(default=None, kw_only=False)

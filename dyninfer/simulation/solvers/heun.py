@@ -34,6 +34,14 @@ class Heun(Solver):
     ----------
     dt : float, optional
         Largest step, in time units; by default a hundredth of the whole span.
+
+    Examples
+    --------
+    >>> import torch, dyninfer as di
+    >>> decay = di.Diffusion(drift=lambda t, x: -x)
+    >>> end = di.simulate(decay, torch.ones(1, 1), [0, 1], solver=di.solvers.Heun(dt=0.1)).at(1)
+    >>> round(float(end), 4)  # 0.905 ** 10
+    0.3685
     """
 
     dt: float | None = field(default=None, kw_only=False)

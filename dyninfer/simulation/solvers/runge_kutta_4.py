@@ -26,6 +26,15 @@ class RungeKutta4(Solver):
     ----------
     dt : float, optional
         Largest step, in time units; by default a hundredth of the whole span.
+
+    Examples
+    --------
+    >>> import torch, dyninfer as di
+    >>> decay = di.Diffusion(drift=lambda t, x: -x)
+    >>> solver = di.solvers.RungeKutta4(dt=0.1)
+    >>> end = di.simulate(decay, torch.ones(1, 1), [0, 1], solver=solver).at(1)
+    >>> round(float(end), 4)  # exp(-1)
+    0.3679
     """
 
     dt: float | None = field(default=None, kw_only=False)

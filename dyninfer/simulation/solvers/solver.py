@@ -139,6 +139,12 @@ def named(spelling: str) -> Solver:
     ------
     ValueError
         If no solver is spelled so.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.solvers.named("rk4")
+    RungeKutta4()
     """
     first, *words = spelling.split(":")
     if first in Solver.spellings:

@@ -24,6 +24,13 @@ class SRA1(Solver):
     ----------
     dt : float, optional
         Largest step, in time units; by default a hundredth of the whole span.
+
+    Examples
+    --------
+    >>> import torch, dyninfer as di
+    >>> noisy = di.Diffusion(drift=lambda t, x: -x, diffusion=0.5)
+    >>> di.simulate(noisy, torch.ones(100, 1), [0, 1], solver=di.solvers.SRA1(dt=0.1)).states.shape
+    torch.Size([100, 2, 1])
     """
 
     dt: float | None = field(default=None, kw_only=False)

@@ -47,6 +47,15 @@ class TorchDiffEq(Solver):
     RuntimeError
         If an adaptive method gives up; the message names the time and the number of paths that
         stopped it.
+
+    Examples
+    --------
+    >>> import torch, dyninfer as di
+    >>> decay = di.Diffusion(drift=lambda t, x: -x)
+    >>> solver = di.solvers.TorchDiffEq("dopri5")
+    >>> end = di.simulate(decay, torch.ones(1, 1), [0, 1], solver=solver).at(1)
+    >>> round(float(end), 4)  # exp(-1)
+    0.3679
     """
 
     method: str = field(default="dopri5", kw_only=False)

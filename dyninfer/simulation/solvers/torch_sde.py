@@ -55,6 +55,14 @@ class TorchSDE(Solver):
     rtol, atol : float
         Relative and absolute tolerance of adaptive steps; ``atol`` is in units of each feature's
         spread, as that of :class:`Tsit5`.
+
+    Examples
+    --------
+    >>> import torch, dyninfer as di
+    >>> noisy = di.Diffusion(drift=lambda t, x: -x, diffusion=0.5)
+    >>> solver = di.solvers.TorchSDE("euler")
+    >>> di.simulate(noisy, torch.ones(100, 1), [0, 1], solver=solver).states.shape
+    torch.Size([100, 2, 1])
     """
 
     method: str = field(default="srk", kw_only=False)

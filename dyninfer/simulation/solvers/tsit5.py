@@ -38,6 +38,14 @@ class Tsit5(Solver):
     rtol, atol : float
         Relative and absolute tolerance of every step; ``atol`` is in units of a feature's spread:
         that of the data that the process was fitted to, or else of the starting states.
+
+    Examples
+    --------
+    >>> import torch, dyninfer as di
+    >>> decay = di.Diffusion(drift=lambda t, x: -x)
+    >>> end = di.simulate(decay, torch.ones(1, 1), [0, 1], solver=di.solvers.Tsit5(rtol=1e-6)).at(1)
+    >>> round(float(end), 4)  # exp(-1)
+    0.3679
     """
 
     rtol: float = 1e-4

@@ -53,6 +53,12 @@ class ConeCoupling(BlockCoupling):
     regularization : float
         Entropic regularisation where ``sigma`` is 0, in units of the mean of ``min(c, 1)``; what
         bias it has is then polished away.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.ActionMatching(growth_penalty=1.0, coupling=di.ConeCoupling(growth_penalty=1.0)).coupling
+    ConeCoupling()
     """
 
     growth_penalty: float = 1.0

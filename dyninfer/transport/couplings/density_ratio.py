@@ -32,6 +32,12 @@ class DensityRatio(Reweighting):
         Effective size ``(Σw)²/Σw²`` that either sample keeps halfway, as a share of what it has.
     neighbors : int
         Neighbours among which the odds are counted; fewer where the samples hold fewer.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.GrowthFirstCoupling(weigh=di.DensityRatio(neighbors=30)).weigh
+    DensityRatio(neighbors=30)
     """
 
     exponent: float = 1.0

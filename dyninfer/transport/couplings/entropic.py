@@ -39,6 +39,14 @@ class EntropicOTCoupling(BlockCoupling):
     duration : float
         Time T between the samples, where ``sigma`` is given; intervals of unequal length need a
         coupling each.
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> x, y, half = np.array([[0.0], [1.0]]), np.array([[1.2], [0.1]]), np.full(2, 0.5)
+    >>> plan = di.EntropicOTCoupling(regularization=0.5).plan(x, y, half, half, seed=0)
+    >>> round(float(plan.mass.sum()), 6)
+    1.0
     """
 
     conserves_mass: ClassVar[bool] = True

@@ -37,6 +37,14 @@ class OTCoupling(BlockCoupling):
         Processes that solve blocks, of all intervals together, at the same time; the plans are the
         same to the last bit. None takes as many as torch has threads where the work is above some
         20 CPU-seconds, and otherwise solves here.
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> x, y, half = np.array([[0.0], [1.0]]), np.array([[1.2], [0.1]]), np.full(2, 0.5)
+    >>> plan = di.OTCoupling().plan(x, y, half, half, seed=0)
+    >>> plan.source.tolist(), plan.target.tolist()  # nearest to nearest
+    ([0, 1], [1, 0])
     """
 
     conserves_mass: ClassVar[bool] = True

@@ -22,6 +22,14 @@ class IndependentCoupling(Coupling):
     ----------
     pairs_per_sample : int
         Random partners of every sample.
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> x, y, half = np.array([[0.0], [1.0]]), np.array([[1.2], [0.1]]), np.full(2, 0.5)
+    >>> plan = di.IndependentCoupling(pairs_per_sample=2).plan(x, y, half, half, seed=0)
+    >>> len(plan.source)
+    4
     """
 
     conserves_mass: ClassVar[bool] = True

@@ -82,6 +82,12 @@ class UnbalancedWeights(Reweighting):
         Power to which the expected growth of the data is taken, where they have one: the plan then
         starts from ``a exp(strength · log-growth)``, normalised, in place of ``a``, as in
         Waddington-OT (Schiebinger et al. 2019). 1 takes it at its word, 0 ignores it.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.GrowthFirstCoupling(weigh=di.UnbalancedWeights(mass_penalty=0.5)).weigh
+    UnbalancedWeights(mass_penalty=0.5)
     """
 
     # At a fifth, held-out times were predicted up to 8 % better than by plain transport, and never

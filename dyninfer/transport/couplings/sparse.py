@@ -32,6 +32,14 @@ class SparseOTCoupling(BlockCoupling):
     regularization : float
         Strength of the quadratic term, for a cost whose mean is one: small values have fewer
         partners than ``max_nz`` and take longer.
+
+    Examples
+    --------
+    >>> import numpy as np, dyninfer as di
+    >>> x, y, half = np.array([[0.0], [1.0]]), np.array([[1.2], [0.1]]), np.full(2, 0.5)
+    >>> plan = di.SparseOTCoupling().plan(x, y, half, half, seed=0)
+    >>> round(float(plan.mass.sum()), 6)
+    1.0
     """
 
     conserves_mass: ClassVar[bool] = True

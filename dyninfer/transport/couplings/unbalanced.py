@@ -28,6 +28,13 @@ class UnbalancedOTCoupling(BlockCoupling):
         the samples; large values approach mass conservation.
     regularization : float
         Entropic regularisation in the same unit.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> coupling = di.UnbalancedOTCoupling(mass_penalty=2.0)
+    >>> di.ActionMatching(growth_penalty=1.0, coupling=coupling).coupling
+    UnbalancedOTCoupling(mass_penalty=2.0)
     """
 
     mass_penalty: float = 1.0

@@ -34,6 +34,12 @@ class MeanAcceleration(Lagrangian):
     ----------
     strength : float
         Factor of the acceleration.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.OptimalTransport() + di.MeanAcceleration()
+    OptimalTransport() + MeanAcceleration()
     """
 
     strength: float = 1.0
@@ -138,6 +144,12 @@ class DataManifold(Lagrangian):
     floor : float
         α: density, relative to its mean over the data, below which emptiness costs no more; bounds
         the force far from the data.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.OptimalTransport() + di.DataManifold(strength=0.5)
+    OptimalTransport() + DataManifold(strength=0.5)
     """
 
     strength: float = 1.0

@@ -57,6 +57,12 @@ class InternalEnergy(DensityEnergy):
     ----------
     strength : float
         κ, in squared state units per squared unit of time: the squared speed of sound.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.OptimalTransport() + di.InternalEnergy(strength=0.1)
+    OptimalTransport() + InternalEnergy(strength=0.1)
     """
 
     strength: float
@@ -86,6 +92,12 @@ class Congestion(DensityEnergy):
         κ, in squared state units per squared unit of time and per density to the power ``m − 1``.
     power : float
         m, above 1.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.OptimalTransport() + di.Congestion(strength=0.1)
+    OptimalTransport() + Congestion(strength=0.1)
     """
 
     strength: float

@@ -172,6 +172,12 @@ class OptimalTransport(Lagrangian):
     r"""Least kinetic energy: cells move straight, at constant speed, to their optimal partners.
 
     .. math:: L = \int \tfrac12 |v|^2 q\,dx
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.WassersteinLagrangianFlow(lagrangian=di.OptimalTransport()).lagrangian
+    OptimalTransport()
     """
 
 
@@ -186,6 +192,12 @@ class SchrodingerBridge(Lagrangian):
     ----------
     sigma : float
         Noise amplitude σ, in state units per square root of time.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> di.SchrodingerBridge(sigma=0.3) + di.UnbalancedTransport(growth_penalty=1.0)
+    SchrodingerBridge(sigma=0.3) + UnbalancedTransport(growth_penalty=1.0)
     """
 
     sigma: float
@@ -221,6 +233,13 @@ class UnbalancedTransport(Lagrangian):
         "free" prescribes the total mass at the snapshots only (between them some of it dips, as the
         Wasserstein-Fisher-Rao geodesic does); "constrained" prescribes it at every time,
         interpolated exponentially: the spherical problem.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> growing = di.UnbalancedTransport(growth_penalty="auto")
+    >>> di.WassersteinLagrangianFlow(lagrangian=growing).lagrangian
+    UnbalancedTransport(growth_penalty='auto')
     """
 
     growth_penalty: float | Literal["auto"]
