@@ -31,6 +31,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "extensions.formulas",
+    "extensions.gallery",
     "extensions.names",
     "extensions.reference",
     "extensions.words",

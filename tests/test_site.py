@@ -13,7 +13,7 @@ import pytest
 import dyninfer as di
 
 pytest.importorskip("sphinx")
-from extensions import names, reference, words
+from extensions import gallery, names, reference, words
 from extensions.formulas import mathml
 
 ROOT = Path(__file__).parents[1]
@@ -106,6 +106,28 @@ def test_the_table_of_words_names_pages_that_are_there():
     pages = {path.relative_to(DOCS).with_suffix("").as_posix() for path in DOCS.rglob("*.md")}
     pages |= {f"tutorials/{path.stem}" for path in (ROOT / "tutorials").glob("*.py")}
     assert not set(words.PAGES) - pages
+
+
+def test_the_gallery_has_every_picture_in_a_few_lines_of_code():
+    page = gallery.PAGE.read_text()
+    drawn = {picture.split(".")[0] for picture in gallery.pictures()}
+    assert drawn == set(di.pl.__all__)
+    assert max(len(code.splitlines()) for code in gallery.BLOCK.findall(page)) <= 8
+
+
+def test_a_picture_of_the_gallery_follows_its_code_and_is_linked(tmp_path):
+    page = "# Gallery\n\n### A map\n\n```python\ndi.pl.mass(x)\n```\n\n### Next\n"
+    (tmp_path / "mass.png").touch()
+    shown = gallery.with_pictures(page, tmp_path)
+    assert shown.index('href="#gallery-mass"') < shown.index("(gallery-mass)=")
+    assert shown.index("di.pl.mass") < shown.index("{image} _static/gallery/mass.png")
+    assert shown.index("{image}") < shown.index("### Next")
+
+
+@pytest.mark.slow
+def test_the_code_of_the_gallery_draws_every_picture(tmp_path):
+    gallery.draw(tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} >= gallery.pictures()
 
 
 @pytest.mark.slow

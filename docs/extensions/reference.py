@@ -20,8 +20,9 @@ PAGE = """:orphan:
 
 :doc:`/api/index` › :doc:`/api/{room}`
 
-.. auto{kind}:: {name}
+{picture}.. auto{kind}:: {name}
 {options}"""
+PICTURE = "The :ref:`gallery <gallery-{name}>` shows this picture and the code that drew it.\n\n"
 MEMBERS = """   :members:
    :inherited-members: tuple, dict, Sequence, DataFrame, Exception
 """
@@ -53,6 +54,7 @@ def page(name, room):
         title=title,
         line="=" * len(title),
         room=room,
+        picture=PICTURE.format(name=title) if room == "plotting" else "",
         kind="class" if is_class else "function",
         name=name,
         options=options,
