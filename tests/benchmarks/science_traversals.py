@@ -85,14 +85,14 @@ def errors(end: np.ndarray, begin: np.ndarray, k: int) -> tuple[float, float]:
     return float(np.sqrt(square[k])), float(np.sqrt(others.mean()))
 
 
-def traversals(seeds: int, samples: int, steps: int) -> tuple[list[str], Rows]:
+def traversals(seeds: int, samples: int, size: int) -> tuple[list[str], Rows]:
     """How far each traversal moves its own factor, and how little the others."""
 
     def rows() -> Rows:
         for seed in range(seeds):
             data = snapshots(samples, seed)
             model = di.ActionMatching()
-            model.fit(data, seed=seed, max_steps=steps, progress=False)
+            model.fit(data, seed=seed, max_steps=1000 * size, progress=False)
             begin = starts(1000, np.random.default_rng(1000 + seed))
             z = coordinates(begin).astype(np.float32)
             for k, name in enumerate(FACTORS):
@@ -116,5 +116,5 @@ if __name__ == "__main__":
     parser = parser_of(TABLES, __doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--samples", type=int, default=500, help="of a factor at a time")
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--size", type=int, default=3, help="thousands of steps")
     print_tables(parser, TABLES)
