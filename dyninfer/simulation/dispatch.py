@@ -120,7 +120,8 @@ def simulate(
         ``origin`` is the row of ``x0`` that each path starts from; float64 ``log_weights``
         ``(path, time)`` starting at 0 where the process grows; ``status`` 1 for paths that
         diverged, whose states are NaN from then on. ``attrs["ess"]`` is the effective sample size
-        at each time, before any resampling.
+        at each time, before any resampling. ``attrs["evaluations"]`` is how often an equation was
+        evaluated for a path, on average.
 
     Raises
     ------

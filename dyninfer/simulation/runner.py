@@ -15,7 +15,7 @@ from dyninfer.learning.random import stream
 from dyninfer.learning.settings import brief, to_plain
 from dyninfer.learning.warn import warn
 from dyninfer.simulation.dispatch import Options, run
-from dyninfer.simulation.equation import Equation, equation_of
+from dyninfer.simulation.equation import Equation, Rate, Rates, equation_of
 from dyninfer.simulation.grid import Grid
 from dyninfer.simulation.kind import Kind
 from dyninfer.simulation.noise import BLOCK, segment_length
@@ -90,6 +90,8 @@ def run_equation(
         disable=not options.progress,
     )
     scale = Scale.of(equation, states, times)
+    counted = Counted(equation.rates)
+    equation = replace(equation, rates=counted)
     rows = range(len(states))
     task = Task(equation, grid, options.seed, rows, grid.intervals, scale)
     if options.progress:
@@ -99,7 +101,28 @@ def run_equation(
     record.convert(start.dtype)
     _warn(record, times, solver)
     attrs = _provenance(solver, options, grid)
+    attrs["evaluations"] = counted.n_rows / len(states)
     return _trajectories(record, start, times, options, attrs)
+
+
+class Counted:
+    """Rates that count the states at which they are asked for.
+
+    Parameters
+    ----------
+    rates : callable
+        Of an :class:`Equation`.
+    """
+
+    def __init__(self, rates: Rates):
+        self.rates = rates
+        self.n_rows = 0
+
+    def __call__(self, t: Tensor, x: Tensor) -> Rate:
+        """Rates at the states, which are counted."""
+        # A number of the host: a GPU is not waited for.
+        self.n_rows += len(x)
+        return self.rates(t, x)
 
 
 def _check_chunks(solver: Solver, chunk_size: int | None, n_paths: int) -> None:

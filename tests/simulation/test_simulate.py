@@ -10,7 +10,16 @@ from torch import nn
 from dyninfer.diffusions import Diffusion
 from dyninfer.learning.settings import from_plain
 from dyninfer.simulation import simulate
-from dyninfer.simulation.solvers import SRA1, Euler, RungeKutta4, TorchDiffEq, TorchSDE, Tsit5
+from dyninfer.simulation.solvers import (
+    SRA1,
+    Euler,
+    EulerMaruyama,
+    Heun,
+    RungeKutta4,
+    TorchDiffEq,
+    TorchSDE,
+    Tsit5,
+)
 
 DECAY = Diffusion(drift=lambda t, x: -x)
 OU = Diffusion(drift=lambda t, x: -x, diffusion=0.5)
@@ -161,6 +170,35 @@ def test_provenance_is_plain():
     assert (attrs["seed"], attrs["noise"], attrs["backward"]) == (7, None, False)
     assert attrs["longest_step"] == 0.25
     assert from_plain(attrs["solver"]).dt == 0.3
+
+
+@pytest.mark.parametrize(
+    ("process", "solver", "expected"),
+    [
+        (DECAY, Euler(dt=0.25), 4),
+        (DECAY, Heun(dt=0.25), 8),
+        (DECAY, RungeKutta4(dt=0.25), 16),
+        (OU, EulerMaruyama(dt=0.25), 4),
+        (OU, SRA1(dt=0.25), 8),
+    ],
+)
+def test_evaluations_are_the_stages_of_the_steps(process, solver, expected):
+    run = simulate(process, torch.ones(5, 2), [0.0, 1.0], solver=solver, chunk_size=2)
+    assert run.attrs["evaluations"] == expected
+
+
+def test_a_tighter_tolerance_takes_more_evaluations_of_six_a_step():
+    counts = []
+    for rtol in (1e-6, 1e-10):
+        solver = Tsit5(rtol=rtol, atol=1e-3 * rtol)
+        run = simulate(DECAY, torch.ones(3, 2).double(), [0.0, 1.0], solver=solver)
+        counts.append(run.attrs["evaluations"])
+    loose, tight = counts
+    # Equal paths take equal steps, after two evaluations that choose the first of them.
+    assert (loose - 2) % 6 == (tight - 2) % 6 == 0
+    # Of order five, an error that is 10,000 times smaller takes 10^0.8 = 6.3 times the steps; few
+    # steps have not come to that yet.
+    assert 3 < (tight - 2) / (loose - 2) < 8
 
 
 def test_noise_is_recorded_as_a_plain_number_or_by_its_name():
