@@ -57,6 +57,10 @@ class Links(SphinxTransform):
             reference += literal
 
 
+# What a role of a docstring may mean; the words of "list of labels" are roles of classes too.
+KINDS = {"class": {"class", "exception"}, "func": {"function"}, "meth": {"method"}}
+
+
 def resolve_by_last_part(app, env, node, contnode):
     """Find the page of a name that a docstring gives without its module.
 
@@ -67,6 +71,9 @@ def resolve_by_last_part(app, env, node, contnode):
     ending = "." + node["reftarget"].removeprefix("dyninfer.")
     objects = env.get_domain("py").objects
     names = [name for name in objects if name.endswith(ending)]
+    kinds = KINDS.get(node.get("reftype"))
+    if kinds:
+        names = [name for name in names if objects[name].objtype in kinds]
     if not names:
         return None
     room = node.get("py:module") or ""
