@@ -20,7 +20,7 @@ def balanced_order(points: ndarray, size: int, rng: Generator) -> ndarray:
     A tree halves the samples at the median of the feature that varies most there, down to parts of
     which a stretch of ``size`` samples can have one each. The order goes through all parts again
     and again, a random sample of each at a time, by turns from distant ones: a random stretch holds
-    1 to 2 per cent more of one branch than of another, one of these a tenth of that.
+    1 to 2 per cent more of one branch than of another, one of these a tenth to a third of that.
 
     Parameters
     ----------
