@@ -12,8 +12,9 @@
 # %% [markdown]
 # # Growth: what counts can tell, and what they cannot
 #
-# *Which of my cells divide, and which die?* A type that became rarer between two days may have died, or may have become another
-# type. This tutorial answers in four steps, from a culture with known division rates to real clones:
+# *Which of my cells divide, and which die?* A cell type that becomes rarer between two days may have died, or its cells
+# may have turned into another type. This tutorial answers in four steps, from a culture with known division rates to
+# real clones:
 #
 # 1. with counts, the total is right and the differences between cells are plausible;
 # 2. without growth in the data, a method can still find some: **a drift reads as growth**;
@@ -30,9 +31,10 @@ import dyninfer as di
 # %% [markdown]
 # ## 1. A culture with known rates
 #
-# Two kinds of cells lie side by side and hardly move. One doubles twice between two samplings, the other does not divide. Ten cells of
-# each kind were counted at the start, so 10 + 10, then 40 + 10, then 160 + 10. An experiment measures a sample of equal size each time, and a count of all
-# cells: the *mass*. `growth_first` weighs the cells first and moves them afterwards.
+# Two kinds of cells lie side by side and hardly move. One doubles twice between two samplings, the other does not
+# divide. Ten cells of each kind were counted at the start, so the counts are 10 + 10, then 40 + 10, then 160 + 10. Each
+# time, the experiment measures a sample of the same size and counts all cells. This count is the *mass*. `growth_first`
+# weights the cells first and moves them afterwards.
 
 # %%
 rng = np.random.default_rng(0)
@@ -72,8 +74,8 @@ ax.set(xlabel="day", ylabel="cells, relative to day 0")
 _ = ax.legend()
 
 # %% [markdown]
-# The totals are those of the counts: they are given, not learned. The differences between the two kinds are learned, and come out
-# right here because the kinds lie apart and stay where they are. Neither is so in most experiments.
+# The totals match the counts because they are given, not learned. The differences between the two kinds are learned.
+# They come out right here because the two kinds lie apart and stay where they are. Most experiments offer neither.
 #
 # ## 2. A drift reads as growth
 #
@@ -96,14 +98,15 @@ axes[0].set_ylabel("$x_2$")
 _ = fig.colorbar(dots, ax=axes, label="per day")
 
 # %% [markdown]
-# Both methods say that cells ahead divide and cells behind die. Snapshots alone cannot refute that: the front of a population that moves
-# looks just like a population that is born there. More cells do not help, and no setting does.
+# Both methods say that the cells ahead divide and the cells behind die. Snapshots alone cannot refute that: the front
+# of a moving population looks just like a population that is born there. Neither more cells nor another setting helps.
 # What helps is other evidence: counts per type, proliferation genes (`tl.score_growth` and `growth_key=`), or clones.
 #
 # ## 3. Does growth help to predict? Let held-out days decide
 #
-# `tl.tune` leaves out inner times in turn, and takes growth first only if it predicts the days left out better. The time that you
-# want to report, here 48 h, takes no part. On these mouse stem cells, every other time is used to keep this page short.
+# `tl.tune` leaves out the inner times in turn, and chooses growth first only if it predicts them better. The time that
+# you want to report, here 48 h, plays no part in the choice. To keep this page short, only every other time of these
+# mouse stem cells is used.
 
 # %%
 adata = di.datasets.mesc_retinoic_acid()
@@ -122,13 +125,14 @@ tuned = di.tl.tune(
 print(tuned)
 
 # %% [markdown]
-# With two inner times this is a gate and not a search: one change is tried, and taken or left. The reasons name what
-# was scored and what was gained. [The guide](../guide/tune.md) explains how `tune` stays honest.
+# With two inner times this is a yes-or-no decision, not a search: one change is tried, and kept or dropped. The printed
+# reasons say what was scored and how much was gained. [The guide](../guide/tune.md) explains how `tune` stays honest.
 #
 # ## 4. Real clones
 #
-# Where every cell carries a barcode, growth can be seen: a clone with two cells on day 4 and eight on day 6 has grown. `larry_clones` has 781 cells of
-# mouse blood formation with barcodes. It is not shipped; the loader fetches it, or reads it from the folder that `DYNINFER_DATA` names.
+# When every cell carries a barcode, growth can be seen: a clone with two cells on day 4 and eight on day 6 has grown.
+# `larry_clones` has 781 cells of mouse blood formation with barcodes. It does not come with the package; the loader
+# downloads it, or reads it from the folder that `DYNINFER_DATA` names.
 
 
 # %%
@@ -161,9 +165,10 @@ if blood is not None:
         print(f"{name:16} rank correlation with clone growth {rank.statistic:+.2f}")
 
 # %% [markdown]
-# With the data at hand, both correlations are **negative**, −0.28 for growth first and −0.31 for Action Matching (316 cells of day 4 in 213 clones).
-# The reason is the drift of section 2. Undifferentiated cells divide most, and become rarer because they differentiate; mature cells become more
-# frequent because others arrive. Seen in snapshots, the first die and the second divide.
+# When the data are available, both correlations are **negative**, −0.28 for growth first and −0.31 for Action Matching
+# (316 cells of day 4 in 213 clones). The reason is the drift of section 2. Undifferentiated cells divide most, and
+# become rarer because they differentiate; mature cells become more frequent because others arrive. Seen in snapshots,
+# the first die and the second divide.
 #
-# So use growth to predict populations where held-out days say that it helps, and give the counts that you have. Do not
+# So use growth to predict populations if held-out days show that it helps, and pass the counts if you have them. Do not
 # read a growth map as a map of division unless evidence other than snapshots supports it.

@@ -12,21 +12,21 @@
 # %% [markdown]
 # # Prior knowledge as a Lagrangian: growth, potential, manifold, noise
 #
-# Between two snapshots any motion is possible. One is more plausible than another because of what you know beforehand:
-# cells divide, a force pulls, states in between must exist, molecules jitter. A **Lagrangian** says this as
-# a price, and `WassersteinLagrangianFlow` looks for the motion of the population that is cheapest.
+# Between two snapshots any motion is possible. What you know beforehand makes some motions more plausible than others:
+# cells divide, a force pulls, states in between must exist, molecules jitter. A **Lagrangian** expresses this as a
+# price, and `WassersteinLagrangianFlow` looks for the cheapest motion of the population.
 #
-# | you know | Lagrangian | a cell |
+# | you know | Lagrangian | motion of a cell |
 # |---|---|---|
-# | nothing: short ways are likely | `OptimalTransport()` | $dx = \nabla s\,dt$, straight lines |
+# | nothing, except that short paths are likely | `OptimalTransport()` | $dx = \nabla s\,dt$, straight lines |
 # | cells divide and die | `UnbalancedTransport(λ)` | $dx = \nabla s\,dt$, $d\log w = \lambda s\,dt$ |
 # | a force | `OptimalTransport() + PhysicalPotential(V)` | $\ddot x = -\nabla V$ |
-# | states between the snapshots look like those in them | `OptimalTransport() + DataManifold()` | bends to where data are |
+# | states between the snapshots look like those in them | `OptimalTransport() + DataManifold()` | bends towards the data |
 # | noise of a known size | `SchrodingerBridge(σ)` | $dX = \nabla s\,dt + \sigma\,dW$ |
 #
-# They add up: `UnbalancedTransport(0.3) + SchrodingerBridge(0.2)` is one Lagrangian. Each is tried here on a system
-# whose answer is known, then all on real cells. [The page of the method](../methods/lagrangian_flow.md) has the
-# mathematics.
+# Lagrangians can be added: `UnbalancedTransport(0.3) + SchrodingerBridge(0.2)` is again one. Each is tried here on a
+# system whose answer is known, and then all of them on real cells. [The page of the
+# method](../methods/lagrangian_flow.md) has the mathematics.
 
 # %%
 import matplotlib.pyplot as plt
@@ -41,7 +41,7 @@ blue, orange = "#0072b2", "#d55e00"
 # ## Growth: arrived, or born?
 #
 # Cells with a genetic toggle switch settle in one of two fates, and only those with high B divide. The share of the B
-# fate rises because it divides, while hardly any cell changes its fate any more. We count every culture and sequence
+# fate rises because its cells divide, while hardly any cell still changes its fate. We count every culture and sequence
 # 600 of its cells.
 
 # %%
@@ -51,10 +51,10 @@ cells = toggle.snapshots(times, 1000, seed=0).subsample(600)
 cells
 
 # %% [markdown]
-# Optimal transport conserves mass: it is given the cells without their counts. The price of growth is λ, in one over a
-# squared distance: mass moves over at most $\pi/\sqrt\lambda$; what is farther can only be born and die. With λ = 2
-# this is 2.2: less than the 2.8 between the fates, and more than the 1.8 from the founders to a fate. With λ = 8 it is
-# 1.1.
+# Optimal transport conserves mass, so it is given the cells without their counts. The price of growth is λ, in units of
+# one over a squared distance. Mass moves over at most $\pi/\sqrt\lambda$; anything farther away can only be born or
+# die. With λ = 2 this distance is 2.2: less than the 2.8 between the fates, but more than the 1.8 from the founders to
+# a fate. With λ = 8 it is 1.1.
 
 # %%
 without_counts = di.Snapshots(times=cells.times, samples=cells.samples)
@@ -113,11 +113,11 @@ for ax, name in zip(axes, ("true", "OptimalTransport", "growth, λ = 2"), strict
 _ = axes[0].set_ylabel("B")
 
 # %% [markdown]
-# Optimal transport invents a conversion: nearly half of the A cells become B cells, in truth 4 in 100. With λ = 2 it is
-# 13 in 100, those nearest to the border between the fates. The two growth rates are in the right order: 0.35 and 0.12,
-# where the truth is 0.44 and 0.03. They are not the true ones: what λ leaves to motion is missing from growth. A
-# larger λ is not the cure. With λ = 8 hardly any cell converts, but mass cannot even come from the founders, and
-# something else breaks:
+# Optimal transport invents a conversion: nearly half of the A cells become B cells, while the truth is 4 in 100. With λ
+# = 2 it is 13 in 100, the cells nearest to the border between the fates. The two growth rates come out in the right
+# order, 0.35 and 0.12, but miss the true values of 0.44 and 0.03: whatever λ leaves to motion is missing from growth. A
+# larger λ is no cure. With λ = 8 hardly any cell converts, but now mass cannot even reach the fates from the founders,
+# and something else breaks:
 
 # %%
 for name in ("growth, λ = 2", "growth, λ = 8"):
@@ -127,16 +127,17 @@ for name in ("growth, λ = 2", "growth, λ = 8"):
     )
 
 # %% [markdown]
-# Mass that is born far from every cell has no mother. A simulation follows cells and changes their weights. Where λ = 8
-# lets the fates be born it has no cells, so it ends with a mass of 1.5 instead of 4.1. Choose λ so that
-# $\pi/\sqrt\lambda$ is longer than the distances that cells do move between snapshots, and look at the simulated mass.
+# Mass that is born far from every cell has no mother cell. A simulation follows cells and changes their weights. With λ
+# = 8 the fates are born where the simulation has no cells, so it ends with a mass of 1.5 instead of 4.1. Choose λ so
+# that $\pi/\sqrt\lambda$ is longer than the distances that cells really move between snapshots, and check the simulated
+# mass.
 
 # %% [markdown]
 # ## Potential: a force that is known
 #
 # A cloud of balls is thrown, and photographed at the start, in the middle, and when it lands. We hold the middle out.
-# Optimal transport knows the two ends only, and slides the cloud along the ground. With the potential of gravity,
-# $V = g\,x_2$, every ray obeys $\ddot x = -\nabla V$.
+# Optimal transport knows only the two ends, and slides the cloud along the ground. With the potential of gravity,
+# $V = g\,x_2$, every ball obeys $\ddot x = -\nabla V$.
 
 # %%
 gravity = 9.81
@@ -183,14 +184,14 @@ for ax, (name, lagrangian) in zip(axes, lagrangians.items(), strict=True):
 _ = axes[0].set_ylabel("$x_2$")
 
 # %% [markdown]
-# With gravity the flight is the true one, within what 500 balls can show, and so is the launch velocity, which no
-# photograph shows. Optimal transport gets the horizontal part right; it has no way to know of the other. A potential
-# works as well as it is known: with a wrong g the balls would fly too high or too low, and nothing at the two ends
-# would say so.
+# With gravity the flight is correct to within what 500 balls can show. So is the launch velocity, which no photograph
+# shows. Optimal transport gets the horizontal part right, but cannot know the vertical part. A potential is only as
+# good as your knowledge of it. With a wrong g the balls would fly too high or too low, and nothing at the two ends
+# would reveal it.
 #
 # ## Manifold: where cells can be
 #
-# Cells run along half a ring, each at its own pace, so that a snapshot covers a stretch of it. Straight lines between
+# Cells move along half a ring, each at its own pace, so that a snapshot covers a stretch of it. Straight lines between
 # snapshots cut through the middle, where no cell has ever been. `DataManifold` is a potential energy that is high where
 # data are dense; the action $\tfrac12|\dot x|^2 - V$ is then cheaper along the ring. It is made from the cells given to
 # `fit`, never from those held out.
@@ -247,17 +248,19 @@ for ax in axes:
 _ = axes[1].legend(loc="lower center", ncols=2, markerscale=3, frameon=False)
 
 # %% [markdown]
-# At strength 3 the W1 distance to the held-out cells is 0.15, without the manifold 0.59; at strength 10 it is within the floor (0.10). The
-# picture also shows a few of 60 paths that leave the ring at the far end, where the data stop. What it does not show:
+# At strength 3 the W1 distance to the held-out cells is 0.15, against 0.59 without the manifold; at strength 10 it is
+# within the floor (0.10). In the picture a few of the 60 paths leave the ring at its far end, where the data stop. Two
+# things the picture does not show:
 #
-# * The ring is known here because the kept snapshots cover it. Where no kept cell is, there is no manifold to follow.
-# * Strength is an assumption in scaled units, and more is not always better: where the energy outweighs the motion, cells
-#   hurry through thin places and wait in dense ones. Try 1, 3, 10 on times that you can spare, and report a score on
-#   others.
+# * The ring is known here because the kept snapshots cover it. Where there are no kept cells, there is no manifold to
+#   follow.
+# * Strength is an assumption in scaled units, and more is not always better: where the energy outweighs the motion,
+#   cells hurry through sparse regions and linger in dense ones. Try 1, 3 and 10 on times that you can spare, and report
+#   the score on other times.
 #
 # ## Noise: the same populations, other cells
 #
-# Two Gaussian populations, once with deterministic and once with noisy motion between them. For both the answer is
+# Two Gaussian populations, once with deterministic and once with noisy motion between them. In both cases the answer is
 # known. Between $N(m_0, s_0^2)$ and $N(m_1, s_1^2)$ the bridge with noise σ pairs cells with the covariance
 # $c = \tfrac12\big(\sqrt{4 s_0^2 s_1^2 + \sigma^4} - \sigma^2\big)$, and the variance in between is
 # $(1-t)^2 s_0^2 + t^2 s_1^2 + t(1-t)(2c + \sigma^2)$.
@@ -300,10 +303,11 @@ axes[2].set(title="standard deviation of $x_2$, known broad", xlabel="time")
 _ = axes[2].legend(fontsize=8)
 
 # %% [markdown]
-# The populations hardly differ: their standard deviations are within 0.03 of each other. The cells do. Under optimal
-# transport a cell's place decides where it ends (correlation 1); under noise it only helps to guess (0.6). Ask for
-# fates with noise, if there is noise. The drift of the bridge is no flow of the population: run without its noise
-# (dotted), it ends too narrow, at 0.37 instead of 0.6. `simulate` adds the noise that the model was fitted with.
+# The populations hardly differ: their standard deviations are within 0.03 of each other. The cells differ. Under
+# optimal transport a cell's starting point determines where it ends (correlation 1); with noise it only gives a hint
+# (0.6). If cells move with noise, include it when you ask about fates. The drift of the bridge alone does not carry the
+# population: simulated without its noise (dotted), the population ends too narrow, at 0.37 instead of 0.6. `simulate`
+# adds the noise that the model was fitted with.
 #
 # ## Real cells
 #
@@ -332,12 +336,12 @@ for name, lagrangian in lagrangians.items():
         )
 
 # %% [markdown]
-# At 24 h all four are far better than unmoved cells. They lie within 0.07 of each other, where the floor is 0.58, so
-# this time cannot choose a Lagrangian. At 72 h all four are worse than unmoved cells. The cells seem to wait and then
-# to go (see
-# [First steps](01_first_steps.py)), and none of these four says "wait". Choose by what you know; a held-out time can only reject.
+# At 24 h all four predict far better than unmoved cells. They lie within 0.07 of each other and the floor is 0.58, so
+# this time cannot choose between them. At 72 h all four are worse than unmoved cells. The cells seem to wait and then
+# go (see [First steps](01_first_steps.py)), and none of these four Lagrangians says "wait". Choose by what you know; a
+# held-out time can only reject.
 #
-# `report()` is what the solution says about itself, by time and in the units of the data.
+# `report()` shows what can be checked from the solution itself, by time and in the units of the data.
 
 # %%
 report = fits["transport"].report()
@@ -358,19 +362,19 @@ _ = axes[0].legend()
 
 # %% [markdown]
 # * `action` and `dual_value` would be equal at the solution; they are 5 % apart.
-# * `pair_action`, the action of the coupled pairs on their own, is half as large again. What lies between is motion of
-#   pairs that no field has: paired cells that pass through the same place at different velocities. Between two
-#   Gaussians it was almost nothing.
-# * `residual_std`, what is left of the Hamilton-Jacobi equation, exceeds the kinetic energy until 24 h, six times at 12
-#   h, and falls to a quarter of it. At an inner snapshot the exact potential jumps, as the cells change their speed
-#   there; the network is continuous in time and smooths it. With the snapshots of 36 h and 96 h alone, the residual is
-#   a tenth of the energy.
+# * `pair_action`, the action of the coupled pairs on their own, is half as large again. The difference is motion of
+#   pairs that no field can have: paired cells pass through the same place at different velocities. Between two
+#   Gaussians the difference was almost zero.
+# * `residual_std`, what is left of the Hamilton-Jacobi equation, exceeds the kinetic energy until 24 h (sixfold at 12
+#   h) and then falls to a quarter of it. At an inner snapshot the exact potential jumps, because the cells change their
+#   speed there; the network is continuous in time and smooths the jump. With only the snapshots of 36 h and 96 h, the
+#   residual is a tenth of the energy.
 #
 # ## Which Lagrangian
 #
-# * Start with `OptimalTransport()`. Its answer is fast, and what the others are to be compared with.
-# * Counts of living cells, or known division: `UnbalancedTransport`. Look at the simulated mass.
-# * A force that is known: `PhysicalPotential`. A force that is guessed is a hypothesis; test it on a held-out time.
-# * A time course that is dense in states but sparse in time: `DataManifold`.
-# * Questions about single cells and their fates: add `SchrodingerBridge(σ)`, with a σ from elsewhere.
-# * Nothing here infers λ, σ or a strength from snapshots. They are what you bring.
+# * Start with `OptimalTransport()`. It is fast, and it is the reference for the others.
+# * If you have counts of living cells, or know that cells divide: `UnbalancedTransport`. Check the simulated mass.
+# * If a force is known: `PhysicalPotential`. A guessed force is a hypothesis; test it on a held-out time.
+# * For a time course that is dense in states but sparse in time: `DataManifold`.
+# * For questions about single cells and their fates: add `SchrodingerBridge(σ)`, with a σ from elsewhere.
+# * Nothing here infers λ, σ or a strength from snapshots. They are your assumptions.

@@ -12,9 +12,10 @@
 # %% [markdown]
 # # One fit, any noise; conditions
 #
-# A **stochastic interpolant** joins a cell of one snapshot to a cell of the next by a line, and blurs the line with noise that vanishes at both ends:
-# $x_t = (1-t)\,x_0 + t\,x_1 + \gamma(t)\,z$. Two fields are learned from such points by plain regression, the mean velocity $b$ and
-# the score $s = \nabla\log\rho_t$. Together they make not one process but a family,
+# A **stochastic interpolant** joins a cell of one snapshot to a cell of the next by a line, and blurs the line with
+# noise that vanishes at both ends: $x_t = (1-t)\,x_0 + t\,x_1 + \gamma(t)\,z$. Plain regression on such points learns
+# two fields, the mean velocity $b$ and the score $s = \nabla\log\rho_t$. Together they define not one process but a
+# whole family,
 #
 # $$dX = (b \pm \varepsilon s)\,dt + \sqrt{2\varepsilon}\,dW,$$
 #
@@ -55,7 +56,8 @@ model = di.StochasticInterpolant(gamma=BrownianNoise(a=1.0), coupling="independe
 model.fit(data, max_steps=1500, progress=False)
 
 # %% [markdown]
-# Fitted once, simulated six times: without noise, with some, with much, from the first population to the last and back.
+# The model is fitted once and simulated six times: without noise, with some and with much, each forward and backward in
+# time.
 
 # %%
 fig, axes = plt.subplots(2, 3, figsize=(11, 7), layout="constrained", sharex=True, sharey=True)
@@ -81,16 +83,17 @@ for row, (start, end, backward) in enumerate(((first, last, False), (last, first
 
 # %% [markdown]
 # Orange: twelve paths. Blue: the ends of 2,000 paths. Grey, mostly hidden: the truth. All six populations have the
-# covariance of the truth to about one per cent. Their
-# means are off by up to 0.1 backward, where the groups are 3 apart: some three per cent of the cells end in the wrong one. With much noise a path
-# says nothing about which cell became which; without, it is smooth and can be run backward to where it came from.
+# covariance of the truth to about one per cent. Backward, where the groups are 3 apart, their means are off by up to
+# 0.1: about three per cent of the cells end in the wrong group. With much noise a path says nothing about which cell
+# became which. Without noise it is smooth and can be followed back to where it came from.
 #
-# Pairs were drawn independently here, at random, so the flow must bend. Everywhere below they come from optimal transport, the default.
+# Here the pairs were drawn independently at random, so the flow must bend. In all later sections they come from optimal
+# transport, the default.
 #
 # ### The density of a cell
 #
-# The flow without noise carries a density along with the cells. Where the first density is known, so is that of a new sample at the
-# last time; here it can be compared with the truth.
+# The flow without noise carries a density along with the cells. If the first density is known, so is the density at any
+# new sample at the last time. Here it can be compared with the truth.
 
 # %%
 x = last.sample((4000,))
@@ -107,9 +110,10 @@ print(
 )
 
 # %% [markdown]
-# The mean error is near two hundredths of a nat, that of a single sample a tenth. With noise there is no such formula, but `kl_bound` bounds the divergence of the simulated population from the true one by the
-# errors of $b$ and $s$, on samples that were not fitted. Beside the model stands one that was stopped after 100 steps. The
-# divergence of its flow without noise is minus its mean error of the log-density.
+# The mean error is about two hundredths of a nat, and that of a single sample a tenth. With noise there is no such
+# formula. Instead, `kl_bound` bounds the divergence of the simulated population from the true one by the errors of $b$
+# and $s$ on samples that were not fitted. For comparison, a second model was stopped after 100 steps. The divergence of
+# its flow without noise is minus its mean error of the log-density.
 
 # %%
 rough = di.StochasticInterpolant(gamma=BrownianNoise(a=1.0), coupling="independent")
@@ -151,22 +155,23 @@ _ = axes[2].set(
 # %% [markdown]
 # What the picture shows:
 #
-# * After 100 steps the flow is off by 1.3 nats. The bound has a minimum: 0.5 at ε near 1, far below what the flow loses with the same fields. Noise forgets the
-#   errors of the velocity, until it is so large that those of the score prevail. This is the reason to have noise in a generative model.
-# * After 1,500 steps neither can be told from zero: the bound's own error is 0.02 to 0.04 nats.
-# * The learned density has creases (middle), where cells from the left and the right group meet. There the true velocity at the start is steep, the
-#   network's is less so, and single log-densities are wrong by a nat. An average over samples does not show that.
+# * After 100 steps the flow is off by 1.3 nats. The bound has a minimum of 0.5 at ε near 1, far below the error of the
+#   flow with the same fields. Noise washes out the errors of the velocity, until it is so large that the errors of the
+#   score dominate. This is the reason for noise in a generative model.
+# * After 1,500 steps neither can be distinguished from zero: the bound's own error is 0.02 to 0.04 nats.
+# * The learned density has creases (middle), where cells from the left and the right group meet. There the true
+#   velocity at the start is steep and the network's less so, and single log-densities are wrong by a nat. An average
+#   over samples does not show this.
 #
 # ## Conditions: a dose that was never given
 #
 # Cells get a drug and are measured a day later. The response is all or none: a share $d^2/(1+d^2)$ of the cells
-# responds to the dose $d$. These move, the farther the higher the dose; the others stay. Five doses are measured. The
-# sixth, $d = 1$, is to be predicted.
+# responds to the dose $d$. These cells move, and move farther at a higher dose; the others stay. Five doses are
+# measured, and a sixth, $d = 1$, is to be predicted.
 #
-# Conditions are labels of cells. If all of them are numbers, any other number can be requested. We give the dose on the
+# Conditions are labels of cells. If all labels are numbers, you can ask for any other number. We give the dose on the
 # scale on which the response is symmetric, $\log_2 d$. (With an AnnData: `fit(..., condition_key="log_dose")`. Labels
-# such as `"A"` and `"B"` may be combined to
-# `"A+B"`, whether that was measured or not.)
+# such as `"A"` and `"B"` may be combined into `"A+B"`, whether or not that combination was measured.)
 
 # %%
 generator = np.random.default_rng(0)
@@ -237,15 +242,15 @@ _ = axes[1].legend()
 
 # %% [markdown]
 # The prediction for the dose that nobody gave is four times better than either of its neighbours, but not perfect. The
-# share is 0.54 in place of 0.50, and some cells lie between the two groups, where in truth there are none: a flow that
-# splits one group in two leaves some behind. Beyond the last dose the curve is right because the true
-# one is flat there; a network knows nothing about saturation.
+# share is 0.54 instead of 0.50, and some cells lie between the two groups, where there should be none: a flow that
+# splits one group in two leaves some behind. Beyond the last dose the curve is right only because the true one is flat
+# there; a network knows nothing about saturation.
 #
 # ## Many snapshots: a vortex
 #
-# A small cloud is carried twice around a vortex and photographed eleven times, other particles every time. The field turns:
-# it is no gradient, and no potential describes it. `interpolant="linear"` goes straight from each snapshot to the next;
-# `interpolant="spline"` passes smoothly through a chain of particles, one of every snapshot.
+# A small cloud is carried twice around a vortex and photographed eleven times, with different particles each time. The
+# field rotates: it is not a gradient, so no potential describes it. `interpolant="linear"` goes straight from each
+# snapshot to the next; `interpolant="spline"` passes smoothly through a chain of particles, one from each snapshot.
 
 # %%
 
@@ -306,18 +311,21 @@ axes[2].set(title="distance of the mean from the centre", xlabel="time, lines: s
 _ = axes[2].legend()
 
 # %% [markdown]
-# The spline has a quarter of the squared error of the velocity and half of the distance to the particles midway. Straight lines cut the corners: midway between two
-# snapshots 72° apart they are at 0.81 of the radius. But they do not even return to the snapshots (right). Their
-# velocity jumps there. A network is continuous, and rounds the corner off.
-# The spline has a weakness too: it begins and ends without acceleration, so the first and the last stretch are too straight.
+# Compared with straight lines, the spline has a quarter of the squared error of the velocity and half the distance to
+# the particles midway. Straight lines cut the corners: midway between two snapshots 72° apart they are at 0.81 of the
+# radius. They do not even return to the snapshots (right). Their velocity jumps there, and a network, which is
+# continuous, rounds the corner off. The spline has a weakness too: it begins and ends without acceleration, so the
+# first and the last stretch are too straight.
 #
-# No method sees a rotation that leaves all densities as they are, as that of a full ring. Here the cloud is small and shows where it goes.
+# No method can see a rotation that leaves all densities unchanged, such as that of a full ring. Here the cloud is small
+# and shows where it goes.
 #
 # ## Growth, read off the coupling
 #
-# Cells with a genetic toggle switch take one of two fates, and those high in B divide: the system of the
-# [tutorial on Lagrangians](05_lagrangians.py). A coupling that conserves mass must explain the rising share of B by cells that change their fate. An
-# unbalanced one may let pairs gain or lose weight, and the estimator learns the rate at which they do.
+# Cells with a genetic toggle switch take one of two fates, and those high in B divide. This is the system of the
+# [tutorial on Lagrangians](05_lagrangians.py). A coupling that conserves mass must explain the rising share of B by
+# cells that change their fate. An unbalanced coupling lets pairs gain or lose weight, and the estimator learns the rate
+# at which they do so.
 
 # %%
 toggle = di.simulators.ToggleWithGrowth(division=0.6)
@@ -364,17 +372,19 @@ print(
 )
 
 # %% [markdown]
-# With a coupling that conserves mass nearly half of the A cells must become B; truly 4 % do, and with the unbalanced one 11 %. The shares are right either way: they
-# cannot tell the two explanations apart. Of the growth:
+# With a coupling that conserves mass, nearly half of the A cells must become B. With the unbalanced one 11 % do, and
+# the truth is 4 %. Both give the right shares, so the shares cannot tell the two explanations apart. Three remarks on
+# the growth:
 #
-# * B grows and A hardly does, at t = 3.75 by 0.28 and 0.07 (true 0.34 and 0.07). Before the fates separate, at 2.25, both have too
-#   much, and at 5.25 B has too little.
+# * B grows and A hardly does: the rates at t = 3.75 are 0.28 and 0.07 (true 0.34 and 0.07). Before the fates separate,
+#   at 2.25, both rates are too high; at 5.25 that of B is too low.
 # * **The picture is less accurate than the means.** The far end of A is given growth that it does not have, and the
 #   middle loses some. A plan that may change masses gives weight to cells close to the next snapshot, and takes it from
 #   cells that lag.
-# * Weights multiply along a path. From the first snapshot to the last the mass is 7 % short, and the 600 paths are worth 158. At
-#   `UnbalancedOTCoupling(mass_penalty=0.1)`, where growth is ten times cheaper, this became absurd: the simulated mass at 6 was 0.27, and 30 paths
-#   carried it. Look at `ess` before you believe a weighted average.
+# * Weights multiply along a path. From the first snapshot to the last the mass is 7 % short, and the 600 weighted paths
+#   are worth 158 equal ones. With `UnbalancedOTCoupling(mass_penalty=0.1)`, where growth is ten times cheaper, this
+#   became absurd: the simulated mass at 6 was 0.27, and 30 paths carried it. Look at `ess` before you believe a
+#   weighted average.
 #
 # ## Real cells
 #
@@ -411,18 +421,20 @@ for ax, noise in zip(axes, (0.0, 0.02, 0.1), strict=True):
     ax.set(title=f"noise {noise}")
 
 # %% [markdown]
-# * Without noise a handful of paths leaves the crowd (left); with noise the score keeps them in it.
-# * At 24 h both are far better than unmoved cells, and near the floor. At 72 h unmoved cells of 60 h are closer than any model brings them, as in
-#   the [first tutorial](01_first_steps.py): these cells rest and then run, and neither lines nor splines know when.
-# * Line and spline differ by a hundredth, which with 250 cells a time means nothing.
-# * **Noise raises the distance at the held-out times, and not at a fitted one.** This looks like an error of the score, and is mostly something else: between snapshots the
-#   model's population contains the blur γ. Drawn from the interpolant itself, cells at 72 h scored 0.96, like the
-#   noisy simulations. The flow without noise scores better because it is *less* exact: it must spread the cells with a
-#   velocity that is infinite at the snapshot, and does not get that far. Ten times the latent noise made this plain (at 72 h 0.93 without noise, 1.43 with 0.1, 1.48
-#   for the interpolant).
+# * Without noise a handful of paths leave the crowd (left); with noise the score keeps them in it.
+# * At 24 h both are far better than unmoved cells, and near the floor. At 72 h the unmoved cells of 60 h are closer
+#   than the prediction of any model, as in the [first tutorial](01_first_steps.py): these cells rest and then run, and
+#   neither lines nor splines know when.
+# * Line and spline differ by a hundredth, which means nothing with 250 cells at each time.
+# * **Noise raises the distance at the held-out times, but not at a fitted one.** This looks like an error of the score,
+#   but is mostly something else: between snapshots the model's population contains the blur γ. Cells drawn from the
+#   interpolant itself scored 0.96 at 72 h, like the noisy simulations. The flow without noise scores better because it
+#   is *less* exact: to spread the cells fully it would need a velocity that is infinite at the snapshot, and it falls
+#   short. Ten times the latent noise made this plain (at 72 h 0.93 without noise, 1.43 with 0.1, 1.48 for the
+#   interpolant).
 #
-# So `gamma` is part of what you assume about the time between snapshots, and ε is not. Where only a flow is wanted, `gamma="none"` is
-# flow matching, trains faster, and assumes less.
+# So `gamma` is part of what you assume about the time between snapshots, and ε is not. If you only want a flow,
+# `gamma="none"` gives flow matching, which trains faster, and assumes less.
 #
 # ## Which settings
 #

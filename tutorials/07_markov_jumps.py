@@ -12,11 +12,11 @@
 # %% [markdown]
 # # Jumps between states: channels, cell types and clones
 #
-# An ion channel opens and shuts, a stem cell commits itself, a patient gets worse. Each is in one of a few **states**,
-# and jumps from state $i$ to state $j$ at a rate $Q_{ij}$. The observations are sparse and sometimes wrong: a noisy
-# current, the label of a classifier, one visit a year. `MarkovJumpInference` estimates the rates by exact likelihood,
-# whatever the gaps between observations, with intervals.
-# [The page of the method](../methods/markov_jump.md) has the mathematics.
+# An ion channel opens and shuts, a stem cell commits to a fate, a patient gets worse. Each is in one of a few
+# **states**, and jumps from state $i$ to state $j$ at a rate $Q_{ij}$. The observations are sparse and sometimes wrong:
+# a noisy current, the label of a classifier, one visit a year. `MarkovJumpInference` estimates the rates by exact
+# likelihood, with intervals, however irregular the gaps between observations. [The page of the
+# method](../methods/markov_jump.md) has the mathematics.
 
 # %%
 import time
@@ -35,8 +35,8 @@ blue, orange, green, grey = "#0072b2", "#d55e00", "#009e73", "0.6"
 # %% [markdown]
 # ## An ion channel behind a noisy current
 #
-# A channel with three states, closed, half open and open, whose rates we know. The current is measured every 2 ms, in forty stretches
-# of 0.2 s.
+# The channel has three states (closed, half open and open), and we know its rates. The current is measured every 2 ms,
+# in forty stretches of 0.2 s.
 
 # %%
 channel = di.simulators.IonChannel(noise=0.2)
@@ -81,10 +81,10 @@ _ = axes[1].legend()
 # %% [markdown]
 # ### What a rule costs
 #
-# Often a signal is cut into labels first, and only the labels are left. Then it matters what is assumed about them.
-# Here k-means labels the same current, and four models are fitted. One believes every label. In one, all labels are
-# equally likely to be wrong. One learns which label is taken for which (a confusion matrix). The last is the one above,
-# fitted to the current itself.
+# Often a signal is cut into labels first, and only the labels are kept. Then it matters what you assume about them.
+# Here k-means labels the same current, and four models are fitted. The first believes every label. The second assumes
+# that all labels are equally likely to be wrong. The third learns which label is mistaken for which (a confusion
+# matrix). The last is the one above, fitted to the current itself.
 
 # %%
 off = ~np.eye(3, dtype=bool)
@@ -107,15 +107,17 @@ print(
 print("\nwhat the rule found:\n", fits["confusion"].states_.round(3).to_string(index=False))
 
 # %% [markdown]
-# A wrong label that lasts for one measurement looks like two jumps. Believed, such flickers make rates that are off by a factor of nearly thirty. A single rate of
-# wrong labels hardly helps: it takes closed for open as easily as for half open, which never happens, so most flickers must still be
-# explained by jumps. The confusion matrix finds what k-means has done: its middle centre sits at 0.61 instead of 0.5 and cuts a fifth off the open level and
-# loses a fifth of the half-open one. Its rates are as good as those from the current itself.
+# A wrong label that lasts for one measurement looks like two jumps. If such flickers are believed, the rates are off by
+# a factor of nearly thirty. A single rate of wrong labels hardly helps: it assumes that closed is mistaken for open as
+# easily as for half open. That never happens, so most flickers must still be explained by jumps. The confusion matrix
+# finds what k-means has done: its middle centre sits at 0.61 instead of 0.5, cuts a fifth off the open level and loses
+# a fifth of the half-open one. The rates are then as good as those from the current itself.
 #
 # ### What follows from the rates
 #
-# `derived()` gives stationary probabilities, holding times, the slowest relaxation time and the entropy production, with intervals; or anything
-# else that you can compute from a process. Here: how long until a closed channel is open for the first time.
+# `derived()` gives the stationary probabilities, holding times, slowest relaxation time and entropy production, with
+# intervals. It also takes any function of a process: here, the mean time until a closed channel opens for the first
+# time.
 
 
 # %%
@@ -136,15 +138,15 @@ table["true"] = [
 print(table.round(3).to_string(index=False))
 
 # %% [markdown]
-# The entropy production is hardly known. It cannot be negative, so errors in six rates push it up, as the upper end of
-# its interval shows. If you know that the gate is in equilibrium, say so: `jumps="reversible"`.
+# The entropy production is poorly determined. It cannot be negative, so errors in six rates push it up, as the upper
+# end of its interval shows. If you know that the gate is in equilibrium, say so: `jumps="reversible"`.
 #
 # ## Cells under a microscope
 #
-# Blood progenitors: stem cells become committed, and red or white. 150 cells are followed for four days. A classifier
-# names their state every six hours and is wrong in 5 % of cases; now and then a cell is out of focus. The data come as
-# an AnnData, one row per cell and time, in any order. Commitment cannot be undone: we
-# say which jumps can happen.
+# Blood stem cells first become committed, and then red or white. In this example, 150 cells are followed for four days.
+# A classifier names their state every six hours and is wrong in 5 % of cases; now and then a cell is out of focus. The
+# data come as an AnnData, one row per cell and time, in any order. Commitment cannot be undone, so we say which jumps
+# can happen.
 
 # %%
 names = ["stem", "committed", "red", "white"]
@@ -174,18 +176,20 @@ for column in ("type", "dyninfer_state"):
     print(f"{column:15} right for {right[is_labelled].mean():.1%} of the labelled rows")
 
 # %% [markdown]
-# The whole path of a cell corrects most of the wrong labels, and rows without a label have a state too.
+# The whole path of a cell corrects most of the wrong labels, and gives a state to rows without a label too.
 #
 # ## At first sight
 #
-# A likelihood is maximised anew for every data set. But with experience of many jump processes, one can guess the rates
-# from a table of counted transitions. The package ships a small network that was trained on some hundred thousand
-# simulated ones, with 2 to 10 states, few paths or thousands, wrong labels, gaps of all sizes. It reads how often label
-# $j$ followed label $i$, and after which time, and answers with a *belief*: for every jump, the chance that it exists,
-# and a distribution of its rate. `refine=False` takes
-# the belief as it is. The default, `refine=True`, lets the network read some of the paths, takes that belief as a prior, and adds the exact likelihood of the others.
+# A likelihood must be maximised anew for every data set. But with experience of many jump processes, the rates can be
+# guessed from a table of counted transitions. The package includes a small network that was trained on some hundred
+# thousand simulated processes. They had 2 to 10 states, few paths or thousands, wrong labels, and gaps of all sizes.
+# The network reads how often, and after what time, label $j$ followed label $i$. It answers with a *belief*: for every
+# jump, the probability that it exists and a distribution of its rate. `refine=False` takes the belief as it is. With
+# the default, `refine=True`, the network reads only some of the paths. Its belief is then the prior, and the exact
+# likelihood of the other paths is added.
 #
-# A flashing ratchet: a particle on three sites in a sawtooth potential that is switched on and off. 100 paths, 1 % of the labels wrong.
+# The example is a flashing ratchet: a particle on three sites in a sawtooth potential that is switched on and off.
+# There are 100 paths, and 1 % of the labels are wrong.
 
 # %%
 ratchet = di.simulators.FlashingRatchet(potential=1.0).process()
@@ -220,14 +224,16 @@ _ = axes[0].legend()
 
 # %% [markdown]
 # Twelve of the thirty jumps do not exist: their true rate is zero. The network was not trained on ratchets. It warns
-# where data are unlike those that it was trained on: more than ten states, say, or observations that are too far apart.
+# when data are unlike those that it was trained on: more than ten states, for example, or observations that are too far
+# apart.
 #
 # ## Clones: sisters instead of films
 #
-# Sequencing kills the cell. With a barcode in every founder one sees instead what became of its **descendants**: some sampled on day 2, some on day 4.
-# No cell is seen twice. Here every path is one cell with one observation, and `condition_key` (or `Paths(conditions=...)`) names its clone;
-# `Clones(ancestor_time=...)` says when the barcodes were given. The likelihood of a clone sums over the unknown state of the founder, and takes its cells
-# to go their own ways from there:
+# Sequencing kills the cell. A barcode in every founder shows instead what became of its **descendants**, some sampled
+# on day 2 and some on day 4. No cell is seen twice. Here every path is one cell with one observation, and
+# `condition_key` (or `Paths(conditions=...)`) names its clone; `Clones(ancestor_time=...)` says when the barcodes were
+# given. The likelihood of a clone sums over the unknown state of the founder, and assumes that its cells develop
+# independently from there:
 #
 # $$L = \sum_a p_a \prod_{\text{cells}} \big[e^{Q (t - t_0)}\big]_{a\, x} .$$
 #
@@ -292,18 +298,21 @@ axes[1].set(xlabel="days", ylabel="share", title="descendants of a stem cell (da
 _ = axes[1].legend()
 
 # %% [markdown]
-# The founders' distribution and the rates are the same in both readings, so both are right on average. But a cell on its own does not say whether its founder was red already
-# or became red since. In this library the reading one by one takes a fifth of the founders for red, and the truth of two of the three rates lies outside of its 90 % intervals.
-# That is bad luck: in twenty libraries drawn like this one, either reading has 95 % of the rates inside. Sisters
-# distinguish what was inherited from what happened since. Read as clones, the same cells give 1 % of red founders and
-# all three rates, with narrower intervals; a new clone is predicted better by 0.21 nats.
+# The founders' distribution and the rates are the same in both readings, so both are right on average. But a single red
+# cell does not say whether its founder was red already or became red later. In this library, reading the cells one by
+# one makes a fifth of the founders red, and two of the three true rates lie outside its 90 % intervals. That is bad
+# luck: in twenty libraries drawn like this one, either reading has 95 % of the true rates inside. Sisters distinguish
+# what was inherited from what happened later. Read as clones, the same cells give 1 % of red founders and recover all
+# three rates, with narrower intervals; a new clone is predicted better by 0.21 nats.
 #
 # ## Which settings
 #
-# * `observation=Labels()`, the default, where a classifier may be wrong; `ExactLabels()` only where labels cannot be; `Confusion()` where neighbouring states are mixed
-#   up; `Gaussian(n_states)` for a signal: better than any rule.
-# * `jumps=Only([...])`, `Reversible()` or `BirthDeath()` where biology forbids jumps. Nothing is ever ruled out by the data alone.
-# * `flat` in `confidence_intervals()` says which rates are the prior's and not the data's; `prior_width=None` is plain maximum likelihood.
-# * Cells that divide at different rates change their shares without any jump, and no clone tells that apart: see
+# * `observation=Labels()`, the default, if a classifier may be wrong; `ExactLabels()` only if labels cannot be wrong;
+#   `Confusion()` if neighbouring states are mixed up. For a signal, `Gaussian(n_states)` is better than any rule.
+# * `jumps=Only([...])`, `Reversible()` or `BirthDeath()` if biology forbids jumps. The data alone never rule a jump
+#   out.
+# * `flat` in `confidence_intervals()` marks the rates that come from the prior and not from the data;
+#   `prior_width=None` gives plain maximum likelihood.
+# * Cells that divide at different rates change their shares without any jump, and clones cannot tell the two apart: see
 #   [when to trust it](../methods/markov_jump.md#when-to-trust-it-and-when-not).
 # * Rates that depend on covariates are fitted in the [tutorial on patients](08_patients_panel.py).

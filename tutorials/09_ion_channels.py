@@ -13,9 +13,10 @@
 # # What did the recording miss?
 #
 # A patch clamp shows one channel open and shut. From its open and shut times you want the rates of the gate: how fast
-# does it close, and how often does it reopen before the transmitter unbinds? But the amplifier is filtered, and what is
-# shorter than some **dead time** never shows. If half of the shuttings are too short to be seen, two openings look like
-# one long opening, and every rate is wrong. This tutorial asks a recording how much it has missed, and takes it into account.
+# does it close, and how often does it reopen before the transmitter unbinds? But the amplifier is filtered, and
+# anything shorter than some **dead time** never shows. If half of the shuttings are too short to be seen, two openings
+# look like one long opening, and every rate is wrong. This tutorial estimates how much a recording has missed, and
+# corrects the rates for it.
 #
 # The channel is simulated, so that we know the answer.
 
@@ -33,7 +34,8 @@ blue, orange, green, grey = "#0072b2", "#d55e00", "#009e73", "0.6"
 # %% [markdown]
 # ## The recording
 #
-# A channel opens in bursts: it is open for a millisecond or so, flickers shut for a tenth of one, opens again, and after some openings stays shut for long. Four seconds at 50 kHz.
+# A channel opens in bursts: it is open for a millisecond or so, flickers shut for a tenth of one, opens again, and
+# after some openings stays shut for a long time. We record four seconds at 50 kHz.
 
 # %%
 channel = di.simulators.BurstingChannel()
@@ -52,9 +54,11 @@ _ = axes[1].set(xlabel="time (ms)")
 # %% [markdown]
 # ## From a current to dwell times
 #
-# The line at half the open level decides: above is open, below is shut. Noise crosses it now and then for a sample or two, which is no opening. So a **dead time** is imposed: whatever is shorter is
-# taken for a part of what is around it. Noise that crosses for three samples is rare. A visit that fills three samples has lasted for two to four of them, three on average, and one that fills two for one to
-# three; so the line between the two is drawn at two and a half samples, 0.05 ms.
+# A threshold at half the open level decides: above it the channel is open, below it shut. Now and then noise crosses
+# the threshold for a sample or two, which is not an opening. So a **dead time** is imposed: any shorter visit is merged
+# with what surrounds it. Noise that crosses for three samples is rare. A visit that fills three samples has lasted
+# between two and four sampling intervals, three on average; one that fills two has lasted between one and three. So the
+# line between the two is drawn at two and a half samples, 0.05 ms.
 
 # %%
 record = di.DwellTimes.from_signal(current, threshold=channel.level / 2, dead_time=0.05)
@@ -70,7 +74,8 @@ print(
 #
 # ## Rates, with and without what was missed
 #
-# `fit_dwell_times` maximises the exact likelihood of the record. If it is told that nothing was missed (a dead time of 0), it believes the dwell times as they are.
+# `fit_dwell_times` maximises the exact likelihood of the record. If you tell it that nothing was missed (a dead time of
+# 0), it takes the dwell times at face value.
 
 # %%
 names, jumps = true.state_names, di.Only(channel.jumps)
@@ -89,9 +94,10 @@ table.insert(3, "believing the record", naive.confidence_intervals()["rate"])
 print(table.round(2).to_string(index=False))
 
 # %% [markdown]
-# Rates are per millisecond, intervals of 90 %. Believing the record makes the channel close and reopen at a fraction of the true rates.
+# Rates are per millisecond, and the intervals cover 90 %. If the record is believed, the channel seems to close and
+# reopen at a fraction of the true rates.
 #
-# The fit can be asked what such a record should look like. If the scheme is wrong, this picture shows it.
+# The fit also predicts what such a record should look like. If the scheme is wrong, this picture shows it.
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(11, 3.6), layout="constrained")
@@ -110,8 +116,8 @@ _ = axes[0].legend()
 # %% [markdown]
 # ## Does the answer depend on the dead time?
 #
-# It must not. Impose longer dead times on the same recording: rates without the correction drift away. Corrected rates
-# stay, with wider intervals as less is resolved.
+# It must not. When longer dead times are imposed on the same recording, the uncorrected rates drift away. The corrected
+# rates stay, and their intervals widen because less is resolved.
 
 # %%
 rows = []
@@ -135,8 +141,8 @@ print(f"true closing rate {channel.rates[0]}")
 # %% [markdown]
 # ## When the baseline drifts
 #
-# A threshold needs levels that stay where they are. Over minutes a seal leaks, and the baseline wanders. A hidden
-# Markov model of the current finds the levels itself, and afterwards examines the residuals of the signal.
+# A threshold needs constant levels. Over minutes the seal of the patch leaks, and the baseline wanders. A hidden Markov
+# model of the current finds the levels by itself, and then checks the residuals of the signal.
 
 # %%
 piece = slice(0, 200_000, 20)
@@ -166,8 +172,9 @@ _ = axis.legend(loc="upper right")
 # %% [markdown]
 # ## More than one channel in the patch
 #
-# Then the levels are 0, 1, 2 ... open channels. If the channels are alike and independent there are two rates only, whatever their number: with two open one of them shuts twice as fast. `IdenticalChannels()`
-# says so.
+# Then the levels stand for 0, 1, 2 ... open channels. If the channels are alike and independent, there are only two
+# rates, whatever the number of channels: with two open, one of them shuts at twice the rate. `IdenticalChannels()` says
+# so.
 
 # %%
 opening, closing = 0.5, 1.5
@@ -188,8 +195,12 @@ print(f"true: opening {opening} and closing {closing} for each channel")
 # %% [markdown]
 # ## What to remember
 #
-# * Impose a dead time that is surely resolved, and tell the fit. If rates change with it, the scheme is wrong or the dead time too short.
-# * Two rates explain a record of one open and one shut state nearly as well when both are much faster: compare `log_likelihood` from another `start`.
-# * A record of open and shut times cannot tell more than twice the product of the numbers of open and shut states; `flat` marks rates that it does not tell.
-# * Dwell times that are not sums of exponentials, such as those of a cell cycle, are made of [phases](../methods/markov_jump.md#dwell-times-that-are-not-exponential).
+# * Impose a dead time that the recording surely resolves, and pass it to the fit. If the rates change with it, the
+#   scheme is wrong or the dead time is too short.
+# * With one open and one shut state, a second solution with two much faster rates explains the record nearly as well:
+#   compare `log_likelihood` from another `start`.
+# * Open and shut times determine at most twice as many rates as the product of the numbers of open and shut states;
+#   `flat` marks rates that the record does not determine.
+# * Dwell times that are not sums of exponentials, such as those of a cell cycle, can be built from
+#   [phases](../methods/markov_jump.md#dwell-times-that-are-not-exponential).
 # * [The page of the method](../methods/markov_jump.md#dwell-times-with-missed-events) has the mathematics.

@@ -12,9 +12,9 @@
 # %% [markdown]
 # # Action Matching: plain, entropic, unbalanced
 #
-# Snapshots show where a population is, not how its members move. Many velocity fields carry the same densities
-# through time; **Action Matching** picks the one that does it with the least kinetic energy, which is always the gradient of a
-# potential, $v = \nabla s$. Two settings widen the family:
+# Snapshots show where a population is, not how its members move. Many velocity fields carry the same densities through
+# time; **Action Matching** picks the one with the least kinetic energy. It is always the gradient of a potential,
+# $v = \nabla s$. Two settings widen the family:
 #
 # | setting | dynamics of a cell | use it when |
 # |---|---|---|
@@ -148,9 +148,9 @@ axes[0].set_ylabel("velocity in $x_1$")
 _ = axes[0].legend()
 
 # %% [markdown]
-# The two models describe the same populations and different cells. Simulated from the same start, their densities agree;
-# their paths do not. Questions about populations (how many cells of a kind at a time) have one answer, questions about
-# individual cells (how long does one stay) depend on σ.
+# The two models describe the same populations but different cells. Simulated from the same start, their densities agree
+# and their paths differ. Questions about populations (how many cells of a kind are there at a time?) have one answer.
+# Questions about individual cells (how long does one stay?) depend on σ.
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained", sharey=True)
@@ -170,8 +170,8 @@ print(
 # ### The interpolation is part of the model
 #
 # Real data have a few snapshots and no sampler. Between them dyninfer draws straight lines (or smooth curves, with
-# `interpolation="cubic"`) between paired cells, and Action Matching learns that density curve. Where the true
-# densities go another way, the drift is wrong, however long one trains. How much that matters here:
+# `interpolation="cubic"`) between paired cells, and Action Matching learns that density curve. Where the true densities
+# take another course, the drift is wrong, however long you train. The next cell shows how much that matters here.
 
 # %%
 for n_times in (2, 3, 5):
@@ -254,9 +254,9 @@ for resample in (None, 0.5):
 # %% [markdown]
 # ### A population with a true growth rate
 #
-# Now a case closer to biology. Simulated progenitors commit to one of two fates; they move, fluctuate, divide and die, and
-# drift and growth have nothing to do with each other. We know how many cells there were at each time: the snapshots carry
-# `masses`. (With an AnnData: `fit(..., mass_key="n_cells")`.)
+# Now a case closer to biology. Simulated progenitors commit to one of two fates; they move, fluctuate, divide and die,
+# and drift and growth are unrelated. We know how many cells there were at each time: the snapshots carry `masses`.
+# (With an AnnData: `fit(..., mass_key="n_cells")`.)
 
 # %%
 branching = di.simulators.BranchingPopulation()
@@ -282,17 +282,18 @@ run = model.simulate(snapshots, np.linspace(0, 4, 41), seed=0)
 _ = di.pl.mass(run, snapshots, ax=axes[2])
 
 # %% [markdown]
-# What is recovered and what is not:
+# What is recovered, and what is not:
 #
-# * **The mean growth** is that of the masses: the simulated mass follows the counts (right). The counts of these cultures of
-#   300 founders scatter around their expectation, and so does their slope at any one time.
+# * **The mean growth** follows the masses: the simulated mass follows the counts (right). The counts of these cultures
+#   of 300 founders scatter around their expectation, and so does their slope at any one time.
 # * **The sign of the differences** is right where the fates have separated: the upper one, which divides faster, grows faster.
-# * **The size of the differences** is not. Snapshots cannot separate "more cells arrived" from "more cells were born"; Action
-#   Matching takes the cheapest mixture of the two, and λ sets the price. With a small λ growth is expensive and its
-#   differences are too small; with a large λ they are too large. λ is an assumption, as σ is. It has the unit of one over a squared
-#   distance: one at which motion by a typical distance costs as much as a change of mass is a reasonable start.
+# * **The size of the differences** is not. Snapshots cannot separate "more cells arrived" from "more cells were born";
+#   Action Matching takes the cheapest mixture of the two, and λ sets the price. With a small λ growth is expensive and
+#   its differences are too small; with a large λ they are too large. λ is an assumption, as σ is. It has the unit of
+#   one over a squared distance. A reasonable start is a value at which motion by a typical distance costs as much as a
+#   change of mass.
 #
-# Without masses even the mean is free: growth is then relative to the mean of the population.
+# Without masses even the mean growth is unknown: growth is then relative to the mean of the population.
 #
 # ## Real cells
 #
@@ -317,7 +318,7 @@ for name, model in models.items():
 
 # %% [markdown]
 # The three differ by less than the floor resolves. On these data, one held-out time of 291 cells cannot choose between
-# them: choose by what you know about the biology. The growth that the unbalanced model finds:
+# them: choose by what you know about the biology. The next picture shows the growth that the unbalanced model finds.
 
 # %%
 _ = di.pl.growth(models["unbalanced"], adata, basis="X_umap", time_unit="hour")
@@ -329,8 +330,8 @@ _ = di.pl.growth(models["unbalanced"], adata, basis="X_umap", time_unit="hour")
 # ## Which settings
 #
 # * Start with `ActionMatching()` and look at held-out times. Add σ or growth when you have a reason, not to lower a number.
-# * `coupling="auto"` is optimal transport, or its unbalanced form where growth is allowed; both look at random blocks of
-#   a thousand cells or two when there are more.
+# * `coupling="auto"` is optimal transport, or its unbalanced form where growth is allowed; with more cells than one or
+#   two thousand, both work on random blocks of that size.
 # * `interpolation="cubic"` gives a velocity that is continuous in time; it pays when snapshots are evenly spaced and
-#   the motion smooth. `interpolation="none"` is for dozens of snapshots, dense in time.
+#   the motion is smooth. `interpolation="none"` is for dozens of snapshots, dense in time.
 # * `scale="feature"` measures distances in standard deviations of each feature; the default keeps their proportions.

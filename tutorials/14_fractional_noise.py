@@ -12,11 +12,11 @@
 # %% [markdown]
 # # Memory: proteins in a nucleus and a river
 #
-# A protein in a crowded nucleus is pushed back to where it came from; a dry year of a river is followed by another dry
-# one. The noise behind such paths is not white: its increments have memory. **Fractional Brownian motion** has one
-# number for that, the Hurst index $H$. At $H = ½$ increments are independent; below, they revert; above, they persist.
-# `FractionalSDE` learns $H$ together with drift, amplitude and measurement noise, with intervals. [The page of the
-# method](../methods/fractional_sde.md) has the mathematics.
+# A protein in a crowded nucleus is pushed back to where it came from; a dry year of a river is often followed by
+# another. The noise behind such paths is not white: its increments have memory. **Fractional Brownian motion**
+# describes this memory by one number, the Hurst index $H$. At $H = ½$ increments are independent; below it they tend to
+# reverse, above it to persist. `FractionalSDE` learns $H$ together with drift, amplitude and measurement noise, with
+# intervals. [The page of the method](../methods/fractional_sde.md) has the mathematics.
 
 # %%
 import matplotlib.pyplot as plt
@@ -37,8 +37,9 @@ for ax, hurst in zip(axes, (0.2, 0.5, 0.8), strict=True):
 # %% [markdown]
 # ## Single proteins
 #
-# Fluorescent proteins in nuclei of living cells, found in every frame of a film, 7.48 ms apart, and joined to tracks. In the AnnData, a row is one detection;
-# `obs["track"]` says of which particle, `obs["time"]` when.
+# Fluorescent proteins in the nuclei of living cells were located in every frame of a film, 7.48 ms apart, and linked
+# into tracks. In the AnnData, a row is one detection; `obs["track"]` names the particle and `obs["time"]` gives the
+# time.
 
 # %%
 tracks = di.datasets.single_particle_tracks(min_length=20)
@@ -51,10 +52,10 @@ print(f"H = {model.hurst_:.2f}, 95 % interval {low:.2f} to {high:.2f}")
 print(f"localisation error {1000 * model.observation_noise_.mean():.0f} nm")
 
 # %% [markdown]
-# Biophysicists look at the **mean squared displacement**: for fractional motion it grows like $\tau^{2H}$, so they fit a line in logarithms, and its slope
-# is the *anomalous exponent* $\alpha = 2H$. But an error of localisation adds a constant to every displacement. At
-# short lags it is most of the signal, and it bends the line down: particles then look *subdiffusive* that are not. The
-# likelihood separates the two; the line cannot.
+# Biophysicists look at the **mean squared displacement**: for fractional motion it grows like $\tau^{2H}$, so they fit
+# a line on logarithmic axes, and its slope is the *anomalous exponent* $\alpha = 2H$. But an error of localisation adds
+# a constant at every lag. At short lags this constant is most of the signal, and it flattens the line: particles then
+# look *subdiffusive* when they are not. The likelihood separates the two effects; the line cannot.
 
 # %%
 frame = 0.00748
@@ -93,7 +94,8 @@ _ = axes[1].legend()
 # %% [markdown]
 # ### Where was the particle?
 #
-# The posterior removes the error of localisation and fills gaps, with all that is seen before and after. Beyond the last detection it is a forecast.
+# The posterior removes the error of localisation and fills gaps, using everything that was seen before and after.
+# Beyond the last detection it is a forecast.
 
 # %%
 longest = tracks.obs["track"].value_counts().index[0]
@@ -148,10 +150,11 @@ low, high = memory.hurst_interval(0.95)
 print(f"{len(level)} years, {name}: H = {memory.hurst_:.3f}, 95 % interval {low:.2f} to {high:.2f}")
 
 # %% [markdown]
-# The exact likelihood of the minima has its maximum at 0.837, with a standard error of 0.025. The hundred later years have a *step* in them: from 1899 on they are lower.
-# A step looks like long memory to every estimator of $H$. Look at a series before you believe its index.
+# The exact likelihood of the minima has its maximum at 0.837, with a standard error of 0.025. The series of the hundred
+# later years has a *step* in it: from 1899 on the flows are lower. A step looks like long memory to every estimator of
+# $H$. Plot a series before you believe its index.
 #
-# What memory means for a forecast: the sum of the next years spreads like $h^{H}$ and not like $\sqrt h$.
+# Memory changes the forecast: the sum of the next $h$ years spreads like $h^{H}$ and not like $\sqrt h$.
 
 # %%
 horizon = np.arange(1, 31)
@@ -175,9 +178,9 @@ _ = axes[1].legend()
 # %% [markdown]
 # ## Memory in a landscape
 #
-# So far the drift was linear or none, and everything Gaussian: the exact likelihood was maximised. Where the drift is
-# unknown, a network learns it, under the evidence lower bound. Here a particle
-# lives in two wells and is pushed by persistent noise, $H = 0.7$. It is seen every 0.1, with an error.
+# So far the drift was linear or absent and everything was Gaussian, so the exact likelihood was maximised. If the drift
+# is unknown, a network learns it by maximising the evidence lower bound. Here a particle moves between two wells and is
+# pushed by persistent noise, $H = 0.7$. It is observed every 0.1 units of time, with an error.
 
 # %%
 from dyninfer.fractional import MarkovApproximation
@@ -206,10 +209,10 @@ print(
 )
 
 # %% [markdown]
-# The drift and the memory explain the same slow turns: see in `history_["hurst"]` whether the index has converged. More
-# nodes approximate the memory better; with four in place of seven, this index comes out 0.03 lower. A linear drift has
-# no two wells, so their effect goes into the noise. Compare models on paths that were held out
-# (`fit(..., hold_out=[...])`) and compare `elbo` or `log_likelihoods`.
+# Drift and memory can both explain slow turns: check in `history_["hurst"]` whether the index has converged. More nodes
+# approximate the memory better; with four instead of seven, this index comes out 0.03 lower. A linear drift cannot have
+# two wells, so it puts their effect into the noise. Compare models by `elbo` or `log_likelihoods` on paths that were
+# held out (`fit(..., hold_out=[...])`).
 
 # %%
 x = torch.linspace(-1.6, 1.6, 81, dtype=torch.float64)[:, None]

