@@ -81,6 +81,13 @@ def obs_column(adata: AnnData, key: str | None, role: str = "key") -> pd.Series:
         raise ValueError(
             f"adata.obs has several columns named {quoted(key)}; rename them, so that {role} is one"
         )
+    return in_memory(column)
+
+
+def in_memory(column: Any) -> Any:
+    """A column of an AnnData, which is an array of xarray where that was read lazily."""
+    if hasattr(column, "to_series"):
+        return column.to_series()
     return column
 
 

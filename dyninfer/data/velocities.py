@@ -79,6 +79,7 @@ class Velocities:
                 f"the positions in {quoted(rep)} have {len(features)}; give velocities in the "
                 "same representation"
             )
+        _check_order(features, other_features, key, rep)
         points = dense_rows(array, rows, rep)
         values = dense_rows(moves, rows, key)
         check_finite(points, rep, names[rows])
@@ -138,6 +139,18 @@ def _checked_key(adata: AnnData, key: Any) -> str:
             f"{listed(places)}"
         )
     return key
+
+
+def _check_order(
+    features: tuple[str, ...], other_features: tuple[str, ...], key: str, rep: str
+) -> None:
+    """Raise a ValueError where both have the same names, in another order."""
+    # Names that differ say nothing: velocities of components often have names of their own.
+    if features != other_features and set(features) == set(other_features):
+        raise ValueError(
+            f"{quoted(key)} has the features of {quoted(rep)} in another order, from "
+            f"{listed(other_features[:2])}; sort its columns as those of {quoted(rep)}"
+        )
 
 
 def _check_rows(values: ndarray, key: str, names: ndarray) -> None:

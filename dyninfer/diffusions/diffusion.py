@@ -93,6 +93,10 @@ class Diffusion(nn.Module):
         times = batch_times(t, x)
         return self._drift(times, x)
 
+    def backward_drift(self, t: Time, x: Tensor) -> Tensor | None:
+        """Velocity ``(n, d)`` that a flow follows while time runs down; None is its drift."""
+        return None
+
     def diffusion(self, t: Time, x: Tensor) -> Tensor | None:
         """Noise amplitude: a scalar tensor, a diagonal ``(d,)`` or ``(n, d)``, or None."""
         amplitude = self._diffusion

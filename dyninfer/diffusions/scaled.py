@@ -124,6 +124,14 @@ class ScaledDiffusion(Diffusion):
         drift = self.inner.drift(tau, z)
         return self._user_velocity(drift, x)
 
+    def backward_drift(self, t: Time, x: Tensor) -> Tensor | None:
+        """Velocity ``(n, d)`` while time runs down, where the inner process has another one."""
+        tau, z = self._scaled(t, x)
+        drift = self.inner.backward_drift(tau, z)
+        if drift is None:
+            return None
+        return self._user_velocity(drift, x)
+
     def diffusion(self, t: Time, x: Tensor) -> Tensor | None:
         """Noise amplitude: a scalar, ``(d,)`` or ``(n, d)``, in state units per root of time."""
         tau = t

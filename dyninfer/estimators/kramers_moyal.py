@@ -14,6 +14,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
+from dyninfer.data.paths.observed import digest
 from dyninfer.diffusions import ScaledDiffusion
 from dyninfer.diffusions.regression.coefficients import coefficient_table, whole_states
 from dyninfer.diffusions.regression.cures import finite_steps, noisy_observations
@@ -212,7 +213,7 @@ class KramersMoyal(PathEstimator):
         Parameters
         ----------
         data : AnnData or Paths
-            The data of the fit.
+            The data of the fit; paths that were held out are left out here too.
         n_samples : int
             Draws.
         level : float
@@ -227,18 +228,27 @@ class KramersMoyal(PathEstimator):
         Raises
         ------
         ValueError
-            If there are fewer than ten paths, which show no spread.
+            If there are fewer than ten paths or two draws, which show no spread, or the data are
+            not those of the fit.
         """
         self._check_fitted()
         paths = self._as_paths(data)
+        is_held_out = np.isin(paths.names, self.hold_out_)
+        paths = paths[np.flatnonzero(~is_held_out)]
         n = len(paths)
         if n < _FEWEST_PATHS:
             raise ValueError(
                 f"bootstrap draws whole paths and needs at least {_FEWEST_PATHS} of them, found "
                 f"{n}; cut long paths into pieces that are longer than their memory"
             )
+        if digest(paths) != self.provenance_.digest:
+            raise ValueError(
+                "bootstrap is given other paths than the fit, whose coefficients its intervals "
+                "would miss; give the data of the fit"
+            )
         tail = (1 - check_level(level)) / 2
-        n_samples = check_count(n_samples)
+        if check_count(n_samples) < 2:
+            raise ValueError("n_samples must be at least 2, found 1, which shows no spread")
         rng = numpy_stream(check_seed(seed), "bootstrap")
         increments = Increments.of(paths, self.scaling_)
         inner = self.process_.inner

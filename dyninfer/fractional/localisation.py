@@ -54,6 +54,11 @@ class Localisation(Settings):
             raise ValueError(
                 f"{prefix}exposure is a part of a frame, 0 to 1; found {brief(self.exposure)}"
             )
+        if self.error_columns == () and self.common_error is None and self.error is not None:
+            raise ValueError(
+                f"{prefix}error names no column; name one for all features or one for each, or "
+                "give None to learn an error"
+            )
         for name in ("common_error", "frame"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
@@ -62,6 +67,11 @@ class Localisation(Settings):
                     f"{prefix}{setting} must be positive, or None; found {brief(value)}"
                 )
         check_word(self.stamp, f"{prefix}stamp", tuple(_SHIFTS))
+        if self.stamp != "middle" and self.exposure == 0:
+            raise ValueError(
+                f"{prefix}stamp says when in an exposure a time was taken, and exposure is 0; give "
+                "the part of a frame during which the shutter is open"
+            )
 
     @property
     def common_error(self) -> float | None:

@@ -110,9 +110,9 @@ def equation_of(
     own = _own_equation(process, x, t)
     check_noise(noise, times)
     is_flow = own.amplitude is None
-    if noise is None and (is_flow or not backward):
-        return own
-    if noise == 0 and is_flow:
+    if is_flow and noise in (None, 0):
+        return _flow_back(process, own, x, t) if backward else own
+    if noise is None and not backward:
         return own
     _check_score(process, x, t, noise, own)
     if noise is None:
@@ -138,6 +138,19 @@ def _own_equation(process: Diffusion, x: Tensor, t: float) -> Equation:
         scaling=scaling_of(process),
         breaks=process.breaks(),
     )
+
+
+def _flow_back(process: Diffusion, own: Equation, x: Tensor, t: float) -> Equation:
+    """A flow with time running down: what leads back to a surface would lead away from it."""
+    if process.backward_drift(t, x[:1]) is None:
+        return own
+
+    def rates(t: Tensor, x: Tensor) -> Rate:
+        velocity = process.backward_drift(t, x)
+        assert velocity is not None
+        return velocity, None
+
+    return replace(own, rates=rates, own_drift=False)
 
 
 def _reversed(process: Diffusion, own: Equation) -> Equation:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from dyninfer.data import keys
-from dyninfer.data.columns import check_anndata, columns_like_times, time_column
+from dyninfer.data.columns import check_anndata, columns_like_times, in_memory, time_column
 from dyninfer.data.reading import read_snapshots
 from dyninfer.data.representation import representation
 from dyninfer.data.snapshots import Snapshots
@@ -196,7 +196,7 @@ def _kinds(adata: AnnData) -> dict[str, list[str]]:
     """Labels of the columns that tell kinds of cells apart: text, with several labels."""
     kinds = {}
     for name in adata.obs.columns:
-        column = adata.obs[name]
+        column = in_memory(adata.obs[name])
         # Of two columns with one name, neither can be asked for.
         if isinstance(column, pd.DataFrame) or pd.api.types.is_numeric_dtype(column):
             continue

@@ -1,5 +1,7 @@
 """Columns of obs: found by their key, and read as labels or numbers."""
 
+from types import SimpleNamespace
+
 import anndata
 import numpy as np
 import pandas as pd
@@ -67,3 +69,12 @@ def test_numbers_of_categories_and_text_are_read_and_missing_ones_are_nan():
         np.testing.assert_array_equal(number_column(adata, "mass", "mass_key"), [1, 2.5, np.nan, 3])
     with pytest.raises(ValueError, match="mass_key 'mass' must hold numbers, found 'many'"):
         number_column(cells(mass=[1, "many", 2, 3]), "mass", "mass_key")
+
+
+def test_columns_of_a_lazy_table_are_read_as_those_of_a_frame():
+    xarray = pytest.importorskip("xarray")
+    columns = {"donor": ("cell", ["a", "b", "a"]), "mass": ("cell", [1.0, 2.0, 3.0])}
+    lazy = SimpleNamespace(obs=xarray.Dataset(columns), obsm={})
+    assert label_column(lazy, "donor", "condition_key").tolist() == ["a", "b", "a"]
+    rows = np.array([2, 0])
+    assert number_column(lazy, "mass", "mass_key", rows).tolist() == [3.0, 1.0]

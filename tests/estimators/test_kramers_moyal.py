@@ -299,6 +299,14 @@ def test_bootstrap_knows_paths_that_differ(spread, error):
     assert theory < 1.5 * (1 / 2 / 60) ** 0.5
     with pytest.raises(ValueError, match="needs at least 10 of them, found 3"):
         model.bootstrap(paths[:3])
+    with pytest.raises(ValueError, match="other paths than the fit"):
+        model.bootstrap(pushed(60, spread, seed=1))
+    with pytest.raises(ValueError, match="n_samples must be at least 2"):
+        model.bootstrap(paths, n_samples=1)
+    shorter = di.KramersMoyal(drift=constant).fit(paths, hold_out=["3"], progress=False)
+    alone = di.KramersMoyal(drift=constant).fit(paths.without(["3"]), progress=False)
+    of_rest = alone.bootstrap(paths.without(["3"]), n_samples=5)
+    assert shorter.bootstrap(paths, n_samples=5).equals(of_rest)
 
 
 def differences(n=60, length=2000, gap=0.02, seed=0):

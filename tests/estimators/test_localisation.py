@@ -250,6 +250,10 @@ def test_errors_that_are_none_are_named():
         fitted(paths, 0.5, error=0.2)
     with pytest.raises(ValueError, match="stamp must be 'start', 'middle' or 'end'"):
         fitted(paths, 0.5, error="sx", stamp="left")
+    with pytest.raises(ValueError, match="stamp says when in an exposure .* and exposure is 0"):
+        fitted(paths, 0.0, error="sx", stamp="start")
+    with pytest.raises(ValueError, match="error names no column"):
+        fitted(paths, 0.5, error=[])
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import anndata
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.stats import multivariate_normal
@@ -209,3 +210,35 @@ def test_what_cannot_be_is_refused():
     model = fit(x, v, n_neighbors=10)
     with pytest.raises(TypeError, match="learns from velocities, and compare needs"):
         di.tl.compare(cells(x, v), model)
+
+
+def test_time_that_runs_down_stays_on_the_surface_too():
+    """Turned round as a whole, the drift would lead away from the circle, and to its middle."""
+    angle = np.sort(np.random.default_rng(0).uniform(0, 2 * np.pi, 200))
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    model = fit(circle, circle[:, ::-1] * [-1, 1], dimension=1, n_neighbors=10)
+    run = model.simulate(np.array([[1.0, 0.0]]), [1.0, 0.0], backward=True)
+    expected = [np.cos(1), -np.sin(1)]
+    np.testing.assert_allclose(run.states[0, -1], expected, atol=0.02)
+    # At 1.05 of the radius the way back is inward in both directions of time.
+    lifted = model.simulate(np.array([[1.05, 0.0]]), [1.0, 0.0], backward=True)
+    assert float(lifted.states[0, -1].norm()) == pytest.approx(1, abs=5e-3)
+
+
+def test_a_single_field_needs_no_length():
+    x = np.linspace(0, 1, 30)[:, None]
+    model = fit(x, np.ones_like(x), n_neighbors=5, n_eigen=1)
+    mean, _ = model.predict(x[:3])
+    np.testing.assert_allclose(mean, 1, rtol=1e-3)
+
+
+def test_copies_of_cells_and_columns_in_another_order_are_named():
+    x = random_sphere(12)
+    copies = np.repeat(x, 10, axis=0)
+    with pytest.raises(ValueError, match="cells coincide with their 9 nearest ones"):
+        fit(copies, field(copies), n_neighbors=10)
+    x = random_sphere(60)
+    frame = pd.DataFrame(x, columns=["a", "b", "c"], index=[str(i) for i in range(60)])
+    turned = frame[["b", "a", "c"]]
+    with pytest.raises(ValueError, match="'velocity_pca' has the features of 'X_pca' in another"):
+        fit(frame, turned, n_neighbors=10)

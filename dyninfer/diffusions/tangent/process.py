@@ -84,12 +84,20 @@ class TangentField(Diffusion):
 
     def drift(self, t: Time, x: Tensor) -> Tensor:
         """Velocity ``(n, D)``: along the surface, and back to it."""
+        return self._velocity(x, 1.0)
+
+    def backward_drift(self, t: Time, x: Tensor) -> Tensor:
+        """The same with the part along the normal turned round, which a step back turns again."""
+        return self._velocity(x, -1.0)
+
+    def _velocity(self, x: Tensor, sign: float) -> Tensor:
         parts = []
         for states in self._blocks(x):
             around = self._surroundings(states)
             velocity = self._tangent(around)
             # Unit speed, as velocities are standardised.
-            parts.append(velocity + self._way_back(around) / self.bandwidth)
+            way_back = sign * self._way_back(around) / self.bandwidth
+            parts.append(velocity + way_back)
         return torch.cat(parts)
 
     def tangent(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -183,5 +183,8 @@ def _first_lengths(laplacian: ndarray) -> ndarray:
     # Fields that are parallel everywhere have eigenvalue 0, but for rounding.
     largest = laplacian.max()
     is_curved = laplacian > 1e-6 * largest
+    # Of fields that are all parallel, every length has the same evidence.
+    if not is_curved.any():
+        return np.array(_LENGTHS)
     longest = 1 / np.sqrt(laplacian[is_curved].min())
     return longest * np.array(_LENGTHS)

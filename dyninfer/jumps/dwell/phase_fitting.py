@@ -242,13 +242,13 @@ def _data(times: Any, is_complete: Any, dead_time: float) -> _Times:
     if len(durations) == 0 or not bool(is_time.all()):
         raise ValueError(f"times must be positive and finite, found {brief(times)}")
     # By numpy, as a column of a table has an index that torch would read by.
-    flags = torch.from_numpy(np.array(is_complete))
-    if flags.dtype != torch.bool or flags.shape not in ((), durations.shape):
+    column = np.array(is_complete)
+    if column.dtype != bool or column.shape not in ((), tuple(durations.shape)):
         raise ValueError(
             f"is_complete must be True or False, or one of them for each of {len(durations)} "
             f"times; found {brief(is_complete)}"
         )
-    flags = flags.expand(durations.shape)
+    flags = torch.from_numpy(column).expand(durations.shape)
     if not bool(flags.any()):
         raise ValueError("is_complete says that no time was over: nothing ends in such data")
     check_dead_time(dead_time)

@@ -105,10 +105,7 @@ class PhaseData:
 
     def __init__(self, paths: Paths, state_names: Sequence[str], owner: Tensor, entered: bool):
         check_switch(entered, "entered")
-        if not paths.discrete:
-            raise TypeError(
-                "the paths are continuous; states with phases are seen by labels: give integers"
-            )
+        check_labels(paths)
         paths = renumbered(paths, state_names)
         self.entered = entered
         states = np.arange(len(state_names))
@@ -143,6 +140,17 @@ class PhaseData:
         else:
             initial = stationary_distribution(generator) * self.first_phases
         return self.chains.log_product(initial, steps)
+
+
+def check_labels(paths: Any) -> None:
+    """Raise a TypeError unless these are paths of labels."""
+    if not isinstance(paths, Paths):
+        raise TypeError(
+            f"paths must be di.Paths of labels, found {type(paths).__name__}; an AnnData is read "
+            "by di.Paths.from_anndata"
+        )
+    if not paths.discrete:
+        raise TypeError("the paths are continuous, and dwell times need labels; give labels")
 
 
 def phase_generator(subgenerators: Sequence[Tensor], jumps: Tensor) -> Tensor:

@@ -18,7 +18,13 @@ from dyninfer.jumps.dwell.families import KINDS, PhaseFamily
 from dyninfer.jumps.dwell.intervals import log_means_table
 from dyninfer.jumps.dwell.rows import by_row
 from dyninfer.jumps.dwell.saving import SavedFit, check_shape
-from dyninfer.jumps.dwell.semi_markov import PhaseData, SemiMarkov, owners, phase_generator
+from dyninfer.jumps.dwell.semi_markov import (
+    PhaseData,
+    SemiMarkov,
+    check_labels,
+    owners,
+    phase_generator,
+)
 from dyninfer.jumps.likelihood.state_names import names_of
 from dyninfer.jumps.posterior.optimise import floored_inverse, maximise
 from dyninfer.jumps.process.chain import is_diagonal
@@ -166,6 +172,7 @@ def fit_semi_markov(
     2
     """
     check_word(kind, "kind", KINDS)
+    check_labels(paths)
     names = names_of(paths, None)
     max_steps = check_count(max_steps, "max_steps")
     fit = partial(_fit, paths, names, kind, entered=entered, max_steps=max_steps)

@@ -7,6 +7,7 @@ import pandas as pd
 from numpy import ndarray
 
 from dyninfer.data.paths import Paths
+from dyninfer.jumps.dwell.semi_markov import check_labels
 from dyninfer.jumps.likelihood.state_names import names_of
 from dyninfer.learning.settings import check_switch
 
@@ -35,7 +36,7 @@ def state_visits(paths: Paths, entered: bool = False) -> pd.DataFrame:
     Raises
     ------
     TypeError
-        If the paths are continuous.
+        If these are no paths of labels.
 
     Examples
     --------
@@ -46,8 +47,7 @@ def state_visits(paths: Paths, entered: bool = False) -> pd.DataFrame:
     [2.0, 2.0]
     """
     check_switch(entered, "entered")
-    if not paths.discrete:
-        raise TypeError("the paths are continuous, which has no labels; state_visits needs labels")
+    check_labels(paths)
     # The number of a missing label, −1, is that of the last name.
     names = np.array([*names_of(paths, None), ""], dtype=object)
     tables = []

@@ -1,6 +1,7 @@
 """Dwell times of phases: closed forms, and simulated cycles whose phases are known."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy import optimize, stats
@@ -207,9 +208,20 @@ def test_what_cannot_be_is_refused_by_name():
         fit_phases([0.0, 1.0])
     with pytest.raises(ValueError, match="times holds 0.3, shorter than dead_time=0.5"):
         fit_phases(TIMES, dead_time=0.5)
-    with pytest.raises(TypeError, match="state_visits needs labels"):
+    with pytest.raises(TypeError, match="dwell times need labels"):
         state_visits(di.Paths(times=[[0, 1]], states=[[0.5, 1.5]]))
     with pytest.raises(ValueError, match="which is no state"):
         fit_semi_markov(di.Paths(times=[[0, 1]], states=[["a", "b"]]), {"c": 2})
     with pytest.raises(ValueError, match="begins with a missing label"):
         cycle().log_likelihoods(di.Paths(times=[[0, 1]], states=[[-1, 1]], state_names=["A", "B"]))
+
+
+def test_what_is_no_label_and_no_flag_is_refused_in_a_sentence():
+    continuous = di.Paths(times=[[0, 1]], states=[[[0.0], [1.0]]])
+    with pytest.raises(TypeError, match="the paths are continuous"):
+        fit_semi_markov(continuous)
+    for read in (state_visits, fit_semi_markov):
+        with pytest.raises(TypeError, match=r"paths must be di\.Paths of labels, found list"):
+            read([[0, 1]])
+    with pytest.raises(ValueError, match="is_complete must be True or False"):
+        fit_phases([2.0, 1.0], is_complete=pd.Series([True, None]))
