@@ -276,7 +276,7 @@ USE_ERRORS = {
             [0, 1],
         ),
         ValueError,
-        "these data have other features than the model was fitted on: 'PCA3' in place of 'PCA2', 'PCA2' in place of 'PCA3'",
+        "the features differ from those that the model was fitted on: 'PCA3' instead of 'PCA2', 'PCA2' instead of 'PCA3'",
     ),
     "no cells at the start": (
         lambda m: m.simulate(cells(), [2, 3]),

@@ -17,7 +17,7 @@
 # real clones:
 #
 # 1. with counts, the total is right and the differences between cells are plausible;
-# 2. without growth in the data, a method can still find some: **a drift reads as growth**;
+# 2. without growth in the data, a method can still find some: **a drift looks like growth**;
 # 3. held-out days decide whether growth helps, by `tl.tune`;
 # 4. real clones show how far a growth map from snapshots may be from the truth.
 
@@ -77,7 +77,7 @@ _ = ax.legend()
 # The totals match the counts because they are given, not learned. The differences between the two kinds are learned.
 # They come out right here because the two kinds lie apart and stay where they are. Most experiments offer neither.
 #
-# ## 2. A drift reads as growth
+# ## 2. A drift looks like growth
 #
 # Now one kind of cell moves by two standard deviations, and **no cell is born or dies**. The counts are equal. We ask the same
 # methods for growth.

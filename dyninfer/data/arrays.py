@@ -198,8 +198,8 @@ def in_columns_of(values: Any, other: Any, name: str, other_name: str) -> Any:
         return values
     if len(differing):
         raise ValueError(
-            f"{name} and {other_name} have different columns: {brief(differing[0])} is in one "
-            "only; give both the same features"
+            f"{name} and {other_name} have different columns: {brief(differing[0])} is in "
+            "only one of them; give both the same features"
         )
     check_unique(tuple(columns), name)
     check_unique(tuple(others), other_name)
@@ -219,7 +219,7 @@ def check_unique(features: Sequence[str], name: str) -> None:
         if count > 1:
             raise ValueError(
                 f"{name} has several features named {quoted(feature)}; names must be unique: "
-                "adata.var_names_make_unique() makes those of genes so"
+                "adata.var_names_make_unique() makes gene names unique"
             )
 
 

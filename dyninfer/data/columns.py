@@ -79,7 +79,8 @@ def obs_column(adata: AnnData, key: str | None, role: str = "key") -> pd.Series:
     column = adata.obs[key]
     if isinstance(column, pd.DataFrame):
         raise ValueError(
-            f"adata.obs has several columns named {quoted(key)}; rename them, so that {role} is one"
+            f"adata.obs has several columns named {quoted(key)}; rename them so that {role} "
+            "names only one"
         )
     return in_memory(column)
 

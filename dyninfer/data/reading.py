@@ -135,7 +135,7 @@ def read_paths(
         raise TypeError(f"{reader} takes an AnnData or Paths, not {type(data).__name__}")
     if keys.get("path_key") is None:
         raise ValueError(
-            f"path_key is needed: {reader} learns from paths and not from unpaired cells, for "
+            f"path_key is needed: {reader} learns from paths and not from unpaired cells, because "
             f"{reason}; name the column of obs that says which rows are one individual"
         )
     return Paths.from_anndata(data, **keys)
@@ -227,11 +227,11 @@ def check_features(features: Sequence[str], provenance: Provenance) -> None:
     differing = [(own, fitted) for own, fitted in pairs if own != fitted]
     if differing:
         # Two show what happened, such as another order.
-        words = [f"{quoted(own)} in place of {quoted(fitted)}" for own, fitted in differing[:2]]
+        words = [f"{quoted(own)} instead of {quoted(fitted)}" for own, fitted in differing[:2]]
         examples = ", ".join(words)
         raise ValueError(
-            f"these data have other features than the model was fitted on: {examples}; "
-            "give them in the same order"
+            f"the features differ from those that the model was fitted on: {examples}; "
+            "give the same features in the same order"
         )
 
 

@@ -79,7 +79,7 @@ def _as_float(number: Fraction) -> float:
         return float(number)
     except OverflowError:
         raise ValueError(
-            "labels hold a number that is beyond double precision; it is no time"
+            "labels hold a number beyond double precision, which cannot be a time"
         ) from None
 
 
@@ -259,10 +259,13 @@ def _check_starts(readings: dict[Any, Reading], birth: float | None) -> None:
     origins = " and ".join(words)
     if None in examples:
         other = quoted(str(examples[None]))
-        raise ValueError(f"{origins}, and {other} from where is not said; count all from one event")
+        raise ValueError(
+            f"labels count {origins}, but the start of {other} is not given; "
+            "count all from one event"
+        )
     if birth is None:
         raise ValueError(
-            f"labels count {origins}; say the day of birth, as in "
+            f"labels count {origins}; give the day of birth, as in "
             "di.read_times(column, 'd', birth=19.5) for mice"
         )
 
@@ -282,7 +285,7 @@ def _common_unit(readings: dict[Any, Reading], unit: str | None, birth: float | 
     other_kind = [name for name in units if name not in sizes]
     if other_kind:
         raise ValueError(
-            f"a {other_kind[0]} is no fixed number of {next(iter(sizes))}; "
+            f"a {other_kind[0]} is not a fixed number of {next(iter(sizes))}; "
             "write all labels in days, or all in months"
         )
     # Zero is zero in any unit.

@@ -76,7 +76,7 @@ def requested_times(times: Any, name: str = "times") -> ndarray:
     """Times ``(q,)`` that a user asks for, at least one; one alone is a list of one."""
     requested = np.atleast_1d(as_times(times, name))
     if len(requested) == 0:
-        raise ValueError(f"{name} is empty; give one time at least")
+        raise ValueError(f"{name} is empty; give at least one time")
     return requested
 
 
@@ -205,8 +205,8 @@ def _check_whole_numbers(numbers: pd.Series, times: ndarray, name: str) -> None:
     n_distinct = len(np.unique(times))
     if numbers.nunique() > n_distinct:
         raise ValueError(
-            f"{quoted(name)} holds whole numbers up to {largest:g}, too large to be told apart in "
-            "float64; count from the start: subtract the first time"
+            f"{quoted(name)} holds whole numbers up to {largest:g}, too large to be distinguished "
+            "in float64; subtract the first time from all of them"
         )
 
 

@@ -593,7 +593,7 @@ def test_data_frames_are_read_by_the_names_of_their_columns():
 
 
 def test_data_frames_with_other_columns_or_beside_arrays_are_refused():
-    with pytest.raises(ValueError, match="'c' is in one only"):
+    with pytest.raises(ValueError, match="'c' is in only one of them"):
         Snapshots(times=[0, 1], samples=frames("ab", "abc"))
     with pytest.raises(ValueError, match="are a DataFrame and an array"):
         Snapshots(times=[0, 1], samples=[frames("ab")[0], np.zeros((5, 2))])

@@ -452,7 +452,9 @@ def test_columns_of_dataframes_are_matched_by_name(name):
     # The order of an array is the user's word, and so is that of columns without names.
     assert METRICS[name](x, reference) == pytest.approx(expected, rel=1e-12)
     assert METRICS[name](pd.DataFrame(x), reference) == pytest.approx(expected, rel=1e-12)
-    with pytest.raises(ValueError, match="x and y have different columns: 'c' is in one only"):
+    with pytest.raises(
+        ValueError, match="x and y have different columns: 'c' is in only one of them"
+    ):
         METRICS[name](frame.rename(columns={"c": "d"}), reference)
     twice = frame[["a", "b", "c", "a"]]
     with pytest.raises(ValueError, match="x .*'a'"):

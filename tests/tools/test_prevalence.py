@@ -87,7 +87,7 @@ def test_most_intervals_hold_the_truth_of_a_model_that_fits():
     ("times", "keywords", "words"),
     [
         ([9.0], {"followed_until": 5}, "no path is observed at time 9"),
-        ([], {}, "times is empty; give one time at least"),
+        ([], {}, "times is empty; give at least one time"),
         ([-1.0], {}, "no path is observed at time -1"),
         ([1.0], {"interpolation": "end"}, "'start' or 'midpoint'"),
     ],

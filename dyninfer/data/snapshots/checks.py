@@ -160,7 +160,7 @@ def _shared_columns(columns: list[tuple[str, ...] | None], times: ndarray) -> tu
         if own is not None and set(own) != set(first or ()):
             differing = sorted(set(own) ^ set(first or ()))
             raise ValueError(
-                f"{both} have different columns: {quoted(differing[0])} is in one only"
+                f"{both} have different columns: {quoted(differing[0])} is in only one of them"
             )
     return first or ()
 

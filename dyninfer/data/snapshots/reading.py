@@ -158,8 +158,8 @@ def _masses(adata: AnnData, key: str, rows: list[ndarray], times: ndarray) -> nd
         if high - low > 1e-6 * high:
             raise ValueError(
                 f"mass_key {quoted(key)} has several values at time {as_text(t)} ({low:g} to "
-                f"{high:g}); give one per time: the sum where conditions differ, whose shares are "
-                "those of the cells' weights (weight_key)"
+                f"{high:g}); give one per time; where conditions differ, give their sum, and "
+                "their shares as weights of the cells (weight_key)"
             )
         masses.append(values[0])
     return np.array(masses)
