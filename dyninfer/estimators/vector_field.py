@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dyninfer.data.arrays import as_array
 from dyninfer.data.reading import read_start
+from dyninfer.data.representation import check_finite
 from dyninfer.data.velocities import Velocities
 from dyninfer.data.words import counted
 from dyninfer.diffusions import ScaledDiffusion
@@ -243,6 +244,7 @@ class VectorFieldGP(FieldEstimator):
         if array.ndim != 2:
             raise ValueError(f"x must be (n, feature), found shape {array.shape}")
         points = self.process_.inner.points
+        check_finite(array, "x")
         z = self.scaling_.states(torch.as_tensor(array))
         return z.to(points)
 

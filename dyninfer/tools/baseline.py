@@ -39,7 +39,7 @@ def remove_baseline(model: Any, paths: Paths, n_stretches: int = 12) -> Paths:
     Raises
     ------
     TypeError
-        If the model has learned no levels.
+        If the model has learned no levels, or these are no paths.
     ValueError
         If the paths lack a covariate that the rates of the model depend on.
     """
@@ -48,6 +48,11 @@ def remove_baseline(model: Any, paths: Paths, n_stretches: int = 12) -> Paths:
         raise TypeError(
             "model must be fitted to a signal: MarkovJumpInference(observation=Gaussian(2)); "
             f"found {type(model).__name__} without levels"
+        )
+    if not isinstance(paths, Paths):
+        raise TypeError(
+            f"paths must be di.Paths, found {type(paths).__name__}; an AnnData is read by "
+            "di.Paths.from_anndata"
         )
     n_stretches = check_count(n_stretches, "n_stretches")
     observed = model.observations(paths)

@@ -230,6 +230,8 @@ def test_a_single_field_needs_no_length():
     model = fit(x, np.ones_like(x), n_neighbors=5, n_eigen=1)
     mean, _ = model.predict(x[:3])
     np.testing.assert_allclose(mean, 1, rtol=1e-3)
+    with pytest.raises(ValueError, match="x has NaN or infinite values in 1 of 1 rows"):
+        model.predict([[np.nan]])
 
 
 def test_copies_of_cells_and_columns_in_another_order_are_named():

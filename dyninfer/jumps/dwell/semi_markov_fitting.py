@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.paths import Paths
+from dyninfer.data.words import listed
 from dyninfer.jumps.dwell.families import KINDS, PhaseFamily
 from dyninfer.jumps.dwell.intervals import log_means_table
 from dyninfer.jumps.dwell.rows import by_row
@@ -175,10 +176,31 @@ def fit_semi_markov(
     check_labels(paths)
     names = names_of(paths, None)
     max_steps = check_count(max_steps, "max_steps")
+    _warn_of_unseen_ends(paths, names)
     fit = partial(_fit, paths, names, kind, entered=entered, max_steps=max_steps)
     if n_phases is not None:
         return fit(_sizes(n_phases, names))
     return _chosen(fit, names, check_count(most_phases, "most_phases"))
+
+
+def _warn_of_unseen_ends(paths: Paths, names: Sequence[str]) -> None:
+    """Warn of states that are never seen to be left, whose stays may be of any length."""
+    left = set()
+    for labels in paths.states:
+        # A state was left, too, where another label follows on a missing one.
+        states = labels[labels >= 0]
+        is_end = states[1:] != states[:-1]
+        left.update(states[:-1][is_end].tolist())
+    # Labels are numbered by their names.
+    own_names = paths.state_names or ()
+    left_names = {own_names[state] for state in left}
+    stuck = [name for name in names if name not in left_names]
+    if stuck:
+        warn(
+            f"no path is seen to leave state {listed(stuck)}: the labels say nothing of the mean "
+            "dwell time there, whose interval is wide; give paths that leave it, or leave it out",
+            UserWarning,
+        )
 
 
 def _chosen(fit: partial[SemiMarkovFit], names: Sequence[str], most: int) -> SemiMarkovFit:

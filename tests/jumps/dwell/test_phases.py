@@ -223,5 +223,7 @@ def test_what_is_no_label_and_no_flag_is_refused_in_a_sentence():
     for read in (state_visits, fit_semi_markov):
         with pytest.raises(TypeError, match=r"paths must be di\.Paths of labels, found list"):
             read([[0, 1]])
+    with pytest.warns(UserWarning, match="no path is seen to leave state 'c': the labels say"):
+        fit_semi_markov(di.Paths(times=[[0, 1, 2, 3]], states=[list("abac")]), 1)
     with pytest.raises(ValueError, match="is_complete must be True or False"):
         fit_phases([2.0, 1.0], is_complete=pd.Series([True, None]))

@@ -87,6 +87,8 @@ def test_a_baseline_is_that_of_the_states_at_the_covariates_of_a_path():
     bare = replace(drifting, covariates=None)
     with pytest.raises(ValueError, match="kind"):
         di.tl.remove_baseline(model, bare)
+    with pytest.raises(TypeError, match=r"paths must be di\.Paths, found list"):
+        di.tl.remove_baseline(model, [1.0])
 
 
 def test_filtered_noise_is_named():
