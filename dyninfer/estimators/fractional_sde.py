@@ -215,7 +215,8 @@ class FractionalSDE(IndexOfMemory, LikelihoodOfPaths, PathEstimator):
         window : int, optional
             Only the last so many observations of each path count (error regression over a window):
             a forecast then follows what a path has done lately, where the equation is wrong or has
-            changed. The window begins as a path does, by the law of first states.
+            changed. Rows in which all is missing do not count. The window begins as a path does, by
+            the law of first states.
         """
         self._check_fitted()
         paths = self._as_paths(data)

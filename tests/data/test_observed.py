@@ -9,6 +9,7 @@ import dyninfer as di
 from dyninfer.data.paths.observed import (
     digest,
     filled,
+    last_rows,
     last_values,
     observed_at,
     past_of,
@@ -83,3 +84,10 @@ def test_a_fingerprint_changes_with_whatever_is_learned_from(change):
     assert digest(replace(PATHS, **change)) != digest(PATHS)
     # Names of features change nothing that is learned.
     assert digest(replace(PATHS, features=["x", "y"])) == digest(PATHS)
+
+
+def test_rows_without_a_value_are_no_observations_of_a_window():
+    last = last_rows(PATHS, 1)
+    assert [times.tolist() for times in last.times] == [[1.0, 2.0], [2.0], [3.0]]
+    both = last_rows(PATHS, 2)
+    assert [times.tolist() for times in both.times] == [[0.0, 1.0, 2.0], [0.5, 2.0], [0.0, 3.0]]

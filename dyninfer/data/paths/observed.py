@@ -98,8 +98,11 @@ def past_of(paths: Paths, time: float) -> Paths:
 
 
 def last_rows(paths: Paths, n: int) -> Paths:
-    """The last ``n`` observations of each path, or all where there are fewer."""
-    is_last = [np.arange(length)[::-1] < n for length in paths.lengths]
+    """The last ``n`` observations of each path, or all where there are fewer.
+
+    A row in which all is missing is none, and does not count.
+    """
+    is_last = [_is_last(states, n) for states in paths.states]
     times = [own[rows] for own, rows in zip(paths.times, is_last, strict=True)]
     states = [own[rows] for own, rows in zip(paths.states, is_last, strict=True)]
     rows = np.flatnonzero(np.concatenate(is_last))
@@ -109,6 +112,16 @@ def last_rows(paths: Paths, n: int) -> Paths:
         states=tuple(states),
         covariates=cut_rows(paths.covariates, rows),
     )
+
+
+def _is_last(states: ndarray, n: int) -> ndarray:
+    """Whether a row ``(row,)`` is of the last ``n`` observations, or behind one of them."""
+    by_row = is_missing(states).reshape(len(states), -1)
+    is_observed = ~by_row.all(1)
+    n_from_here = is_observed[::-1].cumsum()[::-1]
+    # The first of the window has a value: missing rows before it say nothing.
+    is_first = is_observed & (n_from_here == n)
+    return is_first | (n_from_here < n)
 
 
 def digest(paths: Paths) -> str:
