@@ -117,8 +117,8 @@ def last_rows(paths: Paths, n: int) -> Paths:
 def _is_last(states: ndarray, n: int) -> ndarray:
     """Whether a row ``(row,)`` is of the last ``n`` observations, or behind one of them."""
     by_row = is_missing(states).reshape(len(states), -1)
-    is_observed = ~by_row.all(1)
-    n_from_here = is_observed[::-1].cumsum()[::-1]
+    is_observed = np.logical_not(by_row.all(axis=1))
+    n_from_here = np.flip(np.flip(is_observed).cumsum())
     # The first of the window has a value: missing rows before it say nothing.
     is_first = is_observed & (n_from_here == n)
     return is_first | (n_from_here < n)
