@@ -110,14 +110,19 @@ def fields_from_anndata(adata: AnnData) -> dict[str, Any]:
 
 def to_xarray(traj: Trajectories) -> Dataset:
     """Dataset with dimensions path, time and feature; names as strings of variable length."""
-    import xarray as xr
-
     # Integer states have no features.
     dims = ("path", "time", "feature")[: traj.states.ndim]
     # Copies, so that what xarray changes in place stays here as it is.
     states = array(traj.states).copy()
+    return beside_states(traj).assign(states=(dims, states))
+
+
+def beside_states(traj: Trajectories) -> Dataset:
+    """Dataset of all but the states, which may be too large to be copied."""
+    import xarray as xr
+
     status = array(traj.status).copy()
-    variables: dict[str, Any] = {"states": (dims, states), "status": ("path", status)}
+    variables: dict[str, Any] = {"status": ("path", status)}
     for name in ("log_weights", "parents"):
         values = getattr(traj, name)
         if values is not None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dyninfer.data import storage
 from dyninfer.learning import digest
+from dyninfer.learning.digest import Bytes
 from dyninfer.learning.files import (
     as_path,
     label,
@@ -46,15 +47,9 @@ Made = TypeVar("Made")
 def save(traj: Trajectories, path: str | os.PathLike[str]) -> None:
     """Write to the format that the suffix of ``path`` names; see ``Trajectories.save``."""
     path = as_path(path)
-    suffix = _suffix(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"folder {label(path.parent)} does not exist; make it first")
-    # A zarr is a folder; any other folder is not ours to replace.
-    foreign = path.exists() if suffix == ".zarr" else path.is_dir()
-    if foreign and not (suffix == ".zarr" and (path / _ROOT).exists()):
-        raise FileExistsError(f"{label(path)} is there and holds other things; give another name")
+    suffix = check_place(path)
     if suffix == ".zarr":
-        files = _zarr_files(storage.to_xarray(traj))
+        files = zarr_files(storage.to_xarray(traj), {})
         write_folder(path, files)
         return
     if suffix == ".h5ad":
@@ -62,6 +57,24 @@ def save(traj: Trajectories, path: str | os.PathLike[str]) -> None:
     else:
         content = netcdf_content(storage.to_xarray(traj))
     write_file(path, digest.sealed(content))
+
+
+def check_place(path: Path) -> str:
+    """Suffix of a path where trajectories may be written.
+
+    Raises
+    ------
+    FileNotFoundError, FileExistsError, ValueError
+        If its folder is missing, something else has its name, or the suffix names no format.
+    """
+    suffix = _suffix(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"folder {label(path.parent)} does not exist; make it first")
+    # A zarr is a folder; any other folder is not ours to replace.
+    foreign = path.exists() if suffix == ".zarr" else path.is_dir()
+    if foreign and not (suffix == ".zarr" and (path / _ROOT).exists()):
+        raise FileExistsError(f"{label(path)} is there and holds other things; give another name")
+    return suffix
 
 
 def load(path: str | os.PathLike[str], make: Callable[..., Made]) -> Made:
@@ -165,26 +178,30 @@ _READERS = {
 }
 
 
-def _zarr_files(data: Dataset) -> dict[str, bytes]:
-    """Contents of a zarr by their names, with a digest of all of them among its attributes."""
+def zarr_files(data: Dataset, others: dict[str, memoryview]) -> dict[str, Bytes]:
+    """Contents of a zarr by their names, with a digest of all of them among its attributes.
+
+    ``others`` are the files of variables that are written already.
+    """
     from zarr.storage import MemoryStore
 
     buffers: dict[str, Any] = {}
     data.to_zarr(MemoryStore(buffers), mode="w", consolidated=False)
-    files = {name: buffer.to_bytes() for name, buffer in buffers.items()}
+    files: dict[str, Any] = {name: buffer.to_bytes() for name, buffer in buffers.items()}
+    files |= others
     root = parse_json(files[_ROOT])
     attributes = root["attributes"]
     attributes[digest.NAME] = digest.EMPTY
     text = json.dumps(root, indent=2)
-    others = _other_files(files)
+    parts = _other_files(files)
     content = text.encode()
-    files[_ROOT] = digest.fill_in(content, *others)
+    files[_ROOT] = digest.fill_in(content, *parts)
     return files
 
 
-def _other_files(files: dict[str, bytes]) -> list[bytes]:
+def _other_files(files: Mapping[str, Bytes]) -> list[Bytes]:
     """Names and contents of all files but the one with the digest."""
-    parts = []
+    parts: list[Bytes] = []
     for name in sorted(files):
         if name != _ROOT:
             parts += [name.encode(), files[name]]

@@ -17,6 +17,7 @@ from dyninfer.data.reading import Start
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.data.trajectories.join import join_runs
+from dyninfer.data.trajectory_stream import refuse_several
 from dyninfer.data.words import listed
 from dyninfer.diffusions import BoundedGrowth
 from dyninfer.diffusions.conditioned_growth import GrowthByCondition
@@ -102,6 +103,7 @@ class ConditionedEstimator(SnapshotEstimator):
     def _run(self, cells: Start, times: np.ndarray, **options: Any) -> Trajectories:
         if not self._has_conditions() or self.process_.inner.condition is not None:
             return super()._run(cells, times, **options)
+        refuse_several(options.pop("to", None))
         n_paths = options.pop("n_paths")
         seed = options.pop("seed")
 

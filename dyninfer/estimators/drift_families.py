@@ -19,6 +19,7 @@ from dyninfer.data.reading import is_anndata, read_features
 from dyninfer.data.time_reading import requested_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.data.trajectories.join import join_runs
+from dyninfer.data.trajectory_stream import refuse_several
 from dyninfer.diffusions import ScaledDiffusion
 from dyninfer.diffusions.regression.coefficients import whole_states
 from dyninfer.diffusions.regression.families import Families, Statistics, fit_families
@@ -220,6 +221,7 @@ class DriftFamilies(PathEstimator):
         if condition is not None:
             return PathEstimator.simulate(self.under(condition), start, times, **options)
         if isinstance(start, Paths) or is_anndata(start):
+            refuse_several(options.pop("to", None))
             return self._each_under_its_own(start, times, **options)
         return super().simulate(start, times, **options)
 

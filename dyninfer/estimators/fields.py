@@ -23,6 +23,7 @@ from dyninfer.data.reading import (
 )
 from dyninfer.data.time_reading import requested_times
 from dyninfer.data.trajectories import Trajectories
+from dyninfer.data.trajectory_stream import streams
 from dyninfer.data.velocities import Velocities
 from dyninfer.estimators.base import Estimator, Provenance, Reading, Run
 from dyninfer.learning.scaling import ScaleMode, Scaling
@@ -116,6 +117,7 @@ class FieldEstimator(Estimator):
         )
         return self._fit(data, source, hold_out, run)
 
+    @streams
     def simulate(
         self,
         start: Any,

@@ -257,6 +257,11 @@ class FractionalSDE(IndexOfMemory, LikelihoodOfPaths, PathEstimator):
             Features, without observation noise.
         """
         self._check_fitted()
+        if options.pop("to", None) is not None:
+            raise ValueError(
+                "to cannot be used: features are read out of all states in memory; leave it out, "
+                "and save the result"
+            )
         times = requested_times(times)
         warn_beyond(self._covered_times(), times, "simulating")
         seed = check_seed(seed)

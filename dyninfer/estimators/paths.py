@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import dyninfer
-from dyninfer.data import keys
+from dyninfer.data import keys, trajectory_stream
 from dyninfer.data.columns import time_column
 from dyninfer.data.paths import Paths
 from dyninfer.data.paths.observed import digest, filled, last_values, observed_at
@@ -170,6 +170,7 @@ class PathEstimator(Estimator):
         )
         return self._fit(data, source, hold_out, run)
 
+    @trajectory_stream.streams
     def simulate(
         self,
         start: Any,
@@ -223,8 +224,7 @@ class PathEstimator(Estimator):
         # Of plain arrays, the number of the row.
         origin = run.origin if names is None else names[run.origin]
         states = self.decode(run.states)
-        features = self.decoded_features()
-        return replace(run, states=states, origin=origin, features=features)
+        return replace(run, states=states, origin=origin, features=self.decoded_features())
 
     def observations(self, paths: Paths) -> Paths:
         """Paths of what ``observe`` gives, to compare it with; by default the paths themselves."""

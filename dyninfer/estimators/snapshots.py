@@ -12,7 +12,7 @@ import pandas as pd
 from torch import Tensor
 
 import dyninfer
-from dyninfer.data import keys
+from dyninfer.data import keys, trajectory_stream
 from dyninfer.data.columns import time_column
 from dyninfer.data.reading import (
     Start,
@@ -64,8 +64,7 @@ class SnapshotEstimator(Estimator):
     Parameters
     ----------
     scale : {"global", "feature"} or None
-        Standardisation of the states, from the data given to ``fit`` less what is held out; undone
-        on the way out.
+        Standardisation of states by the data of ``fit`` less what is held out; undone later.
     training : Training, optional
         Settings of the training loop; None takes the defaults.
     """
@@ -163,6 +162,7 @@ class SnapshotEstimator(Estimator):
         """
         return {}
 
+    @trajectory_stream.streams
     def simulate(
         self,
         start: AnnData | Snapshots | np.ndarray | Tensor,
@@ -192,7 +192,7 @@ class SnapshotEstimator(Estimator):
         seed : int
             Fixes every draw.
         **solver_options
-            ``solver``, ``chunk_size``, ``resample``: see :func:`dyninfer.simulate`.
+            ``solver``, ``chunk_size``, ``resample``, ``to``: see :func:`dyninfer.simulate`.
 
         Returns
         -------

@@ -29,6 +29,11 @@ def run_markov_jump(process: MarkovJump, x0: Any, times: Tensor, options: Option
     """
     reason = "a MarkovJump is drawn exactly, forward in time"
     options.refuse("noise", "backward", "resample", reason=reason)
+    if options.to is not None:
+        raise ValueError(
+            "to cannot be used: the whole numbers of a MarkovJump are drawn in memory; leave it "
+            "out, and save the result"
+        )
     options.refuse(
         "differentiable",
         reason="the states of a MarkovJump are whole numbers, which have no slope; likelihoods "

@@ -17,7 +17,7 @@ import stat
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -117,7 +117,7 @@ def write_file(path: str | Path, content: bytes | memoryview) -> Path:
     return path
 
 
-def write_folder(path: str | Path, files: Mapping[str, bytes]) -> Path:
+def write_folder(path: str | Path, files: Mapping[str, bytes | memoryview]) -> Path:
     """Write a folder of files as a whole, as :func:`write_file`.
 
     Parameters
@@ -127,16 +127,26 @@ def write_folder(path: str | Path, files: Mapping[str, bytes]) -> Path:
         Contents by their path in the folder, with slashes.
     """
     path = as_path(path)
-    with _errors_named(path):
-        target = _target_of(path)
-        _remove_abandoned(target)
-        with _partial_folder(target) as partial:
-            for name, content in files.items():
-                _write_inside(partial.path / name, content)
+    with new_folder(path) as folder, _errors_named(path):
+        for name, content in files.items():
+            write_inside(folder / name, content)
+    return path
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to be filled, which takes the name ``path`` at the end, unless something fails."""
+    with ExitStack() as stack:
+        with _errors_named(path):
+            target = _target_of(path)
+            _remove_abandoned(target)
+            partial = stack.enter_context(_partial_folder(target))
+        # Errors of whoever fills it are theirs.
+        yield partial.path
+        with _errors_named(path):
             _copy_mode(target, partial.path)
             _replace_folder(partial.path, target)
-        _sync_folder(target.parent)
-    return path
+            _sync_folder(target.parent)
 
 
 def read_file(path: str | Path, kind: str = "file") -> bytes:
@@ -339,7 +349,8 @@ def _write_all(descriptor: int, content: bytes | memoryview) -> None:
         rest = rest[n_written:]
 
 
-def _write_inside(path: Path, content: bytes) -> None:
+def write_inside(path: Path, content: bytes | memoryview) -> None:
+    """Write a file, and the folders above it, in a folder of :func:`new_folder`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "xb") as file:
         file.write(content)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import Any
 
 import torch
 
 from dyninfer.data.trajectories import Trajectories
+from dyninfer.data.trajectory_stream import Target, TrajectoryStore, streamed
 from dyninfer.data.words import counted
 from dyninfer.learning.budget import check_memory
 from dyninfer.learning.parallel import threads
@@ -35,6 +36,7 @@ class Options:
     chunk_size: int | None = None
     progress: bool = False
     differentiable: bool = False
+    to: TrajectoryStore | None = None
 
     def refuse(self, *names: str, reason: str) -> None:
         """Raise a sentence if one of these options is set, which the process cannot use."""
@@ -60,6 +62,7 @@ def simulate(
     chunk_size: int | None = None,
     progress: bool = False,
     differentiable: bool = False,
+    to: Target | TrajectoryStore | None = None,
 ) -> Trajectories:
     """Run a process from given states and keep the requested times.
 
@@ -112,6 +115,12 @@ def simulate(
         ``x0``, of the parameters of the process, and of tensors that its functions use, with the
         noise held fixed. All steps stay in memory. Jumps and ``resample`` have no slope, and are
         refused.
+    to : path, optional
+        A ``.zarr`` to write: each chunk of paths goes to the disk when it is done, so that memory
+        holds the states of one chunk, and the weights. The paths are the same. The states of the
+        result lie in that file, on the CPU and without gradients, and are read where they are used;
+        ``Trajectories.load`` reads all of them. A run that fails leaves the file that was there.
+        Jump processes and ``resample``, which look at all paths at once, are refused.
 
     Returns
     -------
@@ -166,10 +175,13 @@ def simulate(
     if options.differentiable:
         _check_gradients(options)
     times = check_times(times, options.backward)
-    _check_size(process, x0, n_paths, len(times))
+    if to is None:
+        _check_size(process, x0, n_paths, len(times))
+    else:
+        _check_stream(options)
     n_threads = 1 if _is_small(process, x0, n_paths) else None
     with threads(n_threads):
-        result = run(process, x0, times, options)
+        result = streamed(to, lambda store: run(process, x0, times, replace(options, to=store)))
     # Only now: what a function closes over is not seen before it is called.
     if options.differentiable and not result.states.requires_grad:
         raise ValueError(
@@ -246,6 +258,11 @@ def _check_gradients(options: Options) -> None:
     )
     # A chunk bounds memory only if its steps can be forgotten.
     options.refuse("chunk_size", reason="gradients keep the steps of all paths in memory at once")
+
+
+def _check_stream(options: Options) -> None:
+    reason = "with to, chunks of paths are written one by one, and their steps are forgotten"
+    options.refuse("differentiable", "resample", reason=reason)
 
 
 def _check_options(options: Options) -> None:

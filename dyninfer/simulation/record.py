@@ -40,11 +40,10 @@ class Record:
     ess: list[float] = field(default_factory=list)
 
     @classmethod
-    def of(cls, start: Tensor, n_times: int, n_features: int, grows: bool) -> Record:
-        """Allocate the record and enter the start ``(n, D)``."""
-        n = len(start)
+    def of(cls, start: Tensor, states: Tensor, grows: bool) -> Record:
+        """Enter the start ``(n, D)`` into empty states ``(n, time, d)``, wherever they lie."""
+        n, n_times, n_features = states.shape
         device = start.device
-        states = start.new_empty(n, n_times, n_features)
         states[:, 0] = start[:, :n_features]
         log_weights = None
         if grows:
@@ -67,31 +66,27 @@ class Record:
     ) -> None:
         """Write the ends of ``intervals`` for ``rows``, and which of them failed.
 
-        Nothing here waits for the device.
+        Nothing here waits for the device, unless the states lie in a file.
         """
         paths = slice(rows.start, rows.stop)
         # Time 0 is the start, so interval k ends at time k + 1.
         times = slice(intervals.start + 1, intervals.stop + 1)
         n_features = self.states.shape[2]
-        self.states[paths, times] = states[..., :n_features]
+        kept = states[..., :n_features]
+        self.states[paths, times] = kept.to(self.states.device, self.states.dtype)
         # The largest is finite only if all are; their sum may overflow where none of them does.
         sizes = states.detach().abs()
         largest = sizes.amax(-1)
         is_finite = largest.isfinite()
+        if states.dtype != self.states.dtype:
+            # What overflows in the precision of the results has failed as well.
+            narrow = kept.detach().to(self.states.dtype)
+            is_finite &= narrow.isfinite().all(-1)
         if self.log_weights is not None and log_weights is not None:
             self.log_weights[paths, times] = log_weights
             # A weight of 0, whose logarithm is −inf, is no failure; NaN is below nothing.
             is_finite &= log_weights.detach() < torch.inf
         self.diverged[paths, times] = ~is_finite
-
-    def convert(self, dtype: torch.dtype) -> None:
-        """Take the states to the precision of the results; one that overflows there has failed."""
-        if dtype == self.states.dtype:
-            return
-        self.states = self.states.to(dtype)
-        is_beyond = self.states.detach().isinf()
-        overflows = is_beyond.any(-1)
-        self.diverged = self.diverged | overflows
 
     def resample(self, k: int, threshold: float, generator: torch.Generator) -> None:
         """Draw the paths anew at output ``k`` if weights are too uneven or a path has diverged."""

@@ -82,7 +82,12 @@ def run_equation(
     _check_chunks(solver, options.chunk_size, len(states))
     grid = solver.grid(times)
     n_features = start.states.shape[1]
-    record = Record.of(states, len(times), n_features, equation.grows)
+    shape = (len(states), len(times), n_features)
+    if options.to is None:
+        kept = states.new_empty(shape, dtype=start.dtype)
+    else:
+        kept = options.to.allocate(shape, start.dtype)
+    record = Record.of(states, kept, equation.grows)
     bar = tqdm(
         total=0,
         unit="time",
@@ -98,7 +103,6 @@ def run_equation(
         task = replace(task, tick=bar.update)
     with torch.set_grad_enabled(start.is_differentiable), bar:
         _fill(record, task, solver, options, bar)
-    record.convert(start.dtype)
     _warn(record, times, solver)
     attrs = _provenance(solver, options, grid)
     attrs["evaluations"] = counted.n_rows / len(states)
@@ -175,7 +179,8 @@ def _cross(record: Record, task: Task, solver: Solver, parts: list[range]) -> No
             w = weights[:, first].clone()
         states, w = solver.integrate(own_task, x, w)
         record.enter(rows, task.intervals, states, w)
-        ends.append(states[:, -1])
+        # A copy: a view would keep the states of all chunks.
+        ends.append(states[:, -1].clone())
     record.current = torch.cat(ends)
 
 
@@ -184,9 +189,17 @@ def _trajectories(
 ) -> Trajectories:
     states = record.states
     log_weights = record.log_weights
-    failed = record.failed()
+    # States in a file are on the CPU, wherever the run was.
+    failed = record.failed().to(states.device)
+    if log_weights is not None:
+        log_weights = log_weights.to(states.device)
     if bool(failed.any()):
-        states = states.masked_fill(failed[:, :, None], torch.nan)
+        if options.to is None:
+            states = states.masked_fill(failed[:, :, None], torch.nan)
+        else:
+            # In place: a copy of all states might not fit.
+            lost = failed.any(1).nonzero()[:, 0]
+            states[lost] = states[lost].masked_fill(failed[lost, :, None], torch.nan)
         if log_weights is not None:
             log_weights = log_weights.masked_fill(failed, torch.nan)
     if log_weights is not None:
