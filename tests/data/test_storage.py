@@ -160,7 +160,7 @@ def test_a_failed_save_leaves_the_old_file_and_a_sentence(tmp_path, suffix, monk
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", full)
-        patch.setattr(files, "_write_inside", full)
+        patch.setattr(files, "write_inside", full)
         with pytest.raises(OSError, match="could not be written: No space left .* unchanged"):
             make(seed=1).save(path)
     assert torch.equal(Trajectories.load(path).states, make().states)
