@@ -103,6 +103,8 @@ def supply_of_blocks(
                 own = own[run.times[j]]
             if not (isinstance(own, BlockCoupling) and own.one_by_one):
                 return None
+            # Before anything is counted by its settings.
+            own.check()
             stretch = partial(_pairs, data, run, j, condition=number)
             sources.append(Source(own, interval, stretch))
     if seconds_of(sources) < WORTH_STARTING:

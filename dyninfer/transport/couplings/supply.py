@@ -65,7 +65,6 @@ class IntervalBlocks:
 
     def __init__(self, source: Source):
         self.coupling = source.coupling
-        self.coupling.check()
         self.interval = self.coupling.placed(source.interval)
         self.stretch = source.stretch
         self.seconds = source.block_seconds
