@@ -20,6 +20,17 @@ from dyninfer.learning.interruption import ends_on_interrupt, watched
 _STARTS = ((0.2, 0.1), (0.2, 0.5), (0.5, 0.1), (0.5, 0.5), (0.8, 0.1), (0.8, 0.5))
 # Nats that a further start must gain to be worth another: less says nothing about the parameters.
 _NO_GAIN = 1e-2
+# Numbers at most of which the curvature is asked at an end, one gradient each.
+_MOST_ASKED = 30
+# Curvature below which a direction counts as flat, in units of the sharpest.
+_FLAT = 1e-8
+# Parts of Newton's step that are tried.
+_PARTS = (1.0, 0.5, 0.25, 0.125)
+# Ways along a direction in which the likelihood bends up. Deviations are logarithms: one that is
+# too small to matter has hardly a slope, and must grow by factors of three to twenty to show one.
+_WAYS = (2.0, -2.0, 1.0, -1.0, 3.0, -3.0)
+# Nats that such a move must gain alone: more comes when the other numbers follow.
+_PROMISING = 1e-3
 # What L-BFGS-B says of a search that its steps did not suffice for.
 _OUT_OF_STEPS = 1
 # Step of the differences of the gradient that make the curvature.
@@ -41,7 +52,8 @@ def maximise(prior: LinearPrior, series: Series, max_steps: int) -> Fit:
     """Maximise the exact likelihood over all parameters, by L-BFGS from the best of a few starts.
 
     L-BFGS may stop where one step gained little though the next would gain much, so it is started
-    again from its end until that gains nothing.
+    again from its end until that gains nothing. On a narrow ridge or a plateau it finds nothing
+    though there is more: see :meth:`ExactObjective.beyond`.
     """
     objective = ExactObjective(prior, series)
     objective.load(objective.best_start())
@@ -83,6 +95,12 @@ def maximise(prior: LinearPrior, series: Series, max_steps: int) -> Fit:
             is_finished = has_steps_left and gain < _NO_GAIN
             n_left -= max(result.nit, 1)
             least = result.fun
+            if is_finished:
+                better = objective.beyond(result.x, least)
+                if better is not None:
+                    least, _ = objective(better)
+                    record(better)
+                    is_finished = False
     if interruption.happened:
         # The last step that was whole, not a trial of the next.
         objective.load(reached)
@@ -187,6 +205,57 @@ class ExactObjective:
         change = slope_ahead - self._slope_at_maximum
         # The slope is per observed value.
         return change * self.count / _STEP
+
+    def beyond(self, x: ndarray, value: float) -> ndarray | None:
+        """A likelier place than one where the search ended; None where there is no more to gain.
+
+        The search ends on narrow ridges, which Newton's step follows, and on plateaus, where the
+        noise or the spread of the start is too small to show in the slope.
+
+        Parameters
+        ----------
+        x : array
+        value : float
+            Value there.
+        """
+        free = np.flatnonzero(self.is_free(x))
+        if len(free) == 0 or len(free) > _MOST_ASKED:
+            return None
+        low, high = np.array(self.bounds(), dtype=float).T
+        for step in self._ways_out(x, free):
+            # fmin and fmax pass over the NaN of a missing bound.
+            trial = np.fmax(np.fmin(x + step, high), low)
+            reached, _ = self(trial)
+            if (value - reached) * self.count > _PROMISING:
+                return trial
+        self.load(x)
+        return None
+
+    def _ways_out(self, x: ndarray, free: ndarray) -> list[ndarray]:
+        """Steps that may lead to a likelier place, by slope and curvature in the free numbers."""
+        self._slope_at_maximum = None
+        directions = np.eye(len(x))[free]
+        columns = [self.curvature(x, direction)[free] for direction in directions]
+        curvature = np.stack(columns, axis=1)
+        _, slope = self(x)
+        # What comes next is another place.
+        self._slope_at_maximum = None
+        bends, axes = np.linalg.eigh(0.5 * (curvature + curvature.T))
+        flat = _FLAT * bends.max()
+        is_sharp = bends > flat
+        sharp = axes[:, is_sharp]
+        along = self.count * (sharp.T @ slope[free]) / bends[is_sharp]
+        expected_gain = 0.5 * float((bends[is_sharp] * along**2).sum())
+        steps = []
+        if expected_gain > _NO_GAIN:
+            newton = -sharp @ along
+            steps += [part * newton for part in _PARTS]
+        for axis in axes[:, bends < -flat].T:
+            steps += [way * axis for way in _WAYS]
+        whole = np.zeros((len(steps), len(x)))
+        if steps:
+            whole[:, free] = steps
+        return list(whole)
 
     @torch.no_grad()
     def best_start(self) -> ndarray:
