@@ -217,11 +217,9 @@ class HiddenPaths:
     ) -> Chain:
         p = self._transitions(generator, exponential)
         log_e = emission.log_prob(self.observed, self.mask)
-        batch = torch.broadcast_shapes(
-            p.shape[:-3],
-            log_e.shape[:-3],
-            initial.shape[:-1],
-        )
+        # Not by torch, whose function first imports half a second of symbolic algebra.
+        common = np.broadcast_shapes(p.shape[:-3], log_e.shape[:-3], initial.shape[:-1])
+        batch = torch.Size(common)
         return Chain(
             p=_flat_batch(p, batch, 3),
             log_e=_flat_batch(log_e, batch, 3).to(p),

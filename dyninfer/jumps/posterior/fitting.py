@@ -338,7 +338,8 @@ def fit_panel(
     problem = PanelProblem(counts, scheme, prior)
     of_counts = counts.gaps.shape[:-1]
     of_starts = start.shape[:-2]
-    batch = torch.broadcast_shapes(of_counts, of_starts)
+    # By numpy, as torch's function first imports symbolic algebra.
+    batch = torch.Size(np.broadcast_shapes(of_counts, of_starts))
     theta = scheme.parameters_of(start.to(torch.float64))
     theta = theta.expand(*batch, -1)
     theta = theta.reshape(batch.numel(), -1)
