@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 KINDS = ("2d", "3d")
 N_LEVELS = 14
+# Least area of a part of the landscape, in units of the largest part: a few cells apart from all
+# others would be a scrap of surface that floats in the air.
+SMALLEST_PART = 0.1
 
 
 def landscape(
@@ -40,8 +43,9 @@ def landscape(
     """Draw the height ``−s(t, x)`` of the learned potential over a plane; cells run downhill.
 
     The potential is computed in all features at the cells observed around the time, averaged over
-    cells that lie near each other in the picture, and drawn only where there are such cells. What
-    runs downhill in all features need not do so in two of them.
+    cells that lie near each other in the picture, and drawn only where there are such cells; a few
+    cells apart from all others are dots without a surface. What runs downhill in all features need
+    not do so in two of them.
 
     Parameters
     ----------
@@ -78,6 +82,7 @@ def landscape(
     value, plane, near, time = potential_at(model, data, time, basis, components, n_neighbors)
     points = plane.cells[near]
     x, y, (height,) = averaged_on_grid(points, -value[:, None])
+    height = without_islands(height)
     # Only differences of height mean anything: they are measured from the lowest place.
     height = height - height.min()
     label = f"−potential at time {time:g}"
@@ -92,8 +97,22 @@ def landscape(
     surface.set_xlabel(plane.labels[0], fontsize=style.LABELS, color=style.INK)
     surface.set_ylabel(plane.labels[1], fontsize=style.LABELS, color=style.INK)
     surface.set_zlabel(label, fontsize=style.LABELS, color=style.INK)
+    # More of them run into the names of the axes.
+    surface.locator_params(nbins=5)
     surface.tick_params(colors=style.INK, labelsize=style.TICKS)
     return style.finish(surface, show=show, save=save)
+
+
+def without_islands(height: Any) -> Any:
+    """A masked array with its small parts masked as well; see :data:`SMALLEST_PART`."""
+    from scipy import ndimage
+
+    parts, _ = ndimage.label(~np.ma.getmaskarray(height))
+    areas = np.bincount(parts.ravel())
+    # The first counts what is masked already.
+    areas[0] = 0
+    is_small = areas < SMALLEST_PART * areas.max()
+    return np.ma.masked_where(is_small[parts], height)
 
 
 def _draw_map(ax: Axes, x: ndarray, y: ndarray, height: Any, label: str) -> None:
@@ -103,9 +122,13 @@ def _draw_map(ax: Axes, x: ndarray, y: ndarray, height: Any, label: str) -> None
 
 
 def _draw_surface(ax: Any, x: ndarray, y: ndarray, height: Any) -> None:
-    across, up = np.meshgrid(x, y)
+    # Axes of a surface reach as far as its grid, drawn or not.
+    is_open = ~np.ma.getmaskarray(height)
+    rows = is_open.any(1)
+    columns = is_open.any(0)
+    across, up = np.meshgrid(x[columns], y[rows])
     # A surface has no masks; what is NaN is left open.
-    open_height = height.filled(np.nan)
+    open_height = height[np.ix_(rows, columns)].filled(np.nan)
     ax.plot_surface(
         across,
         up,

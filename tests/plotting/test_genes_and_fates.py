@@ -17,6 +17,7 @@ import torch
 from matplotlib.collections import PathCollection
 
 import dyninfer as di
+from dyninfer.plotting.landscape import without_islands
 from dyninfer.plotting.style import edges, log_axis
 
 FATES = ["a", "b", "c"]
@@ -154,6 +155,15 @@ def climbing():
     data = di.Snapshots(times=[0, 1], samples=samples, features=["east", "north"])
     model = di.ActionMatching(width=16, training=di.Training(max_steps=300))
     return model.fit(data, progress=False), data
+
+
+def test_a_scrap_of_a_landscape_is_left_out_and_a_second_valley_is_not():
+    is_open = np.zeros((10, 12), dtype=bool)
+    is_open[:6, :5] = is_open[7:, 9:] = True
+    is_open[0, 11] = is_open[9, 0] = True
+    height = np.ma.masked_array(np.ones(is_open.shape), ~is_open)
+    is_open[0, 11] = is_open[9, 0] = False
+    np.testing.assert_array_equal(without_islands(height).mask, ~is_open)
 
 
 def test_a_landscape_falls_in_the_direction_in_which_cells_go(climbing, monkeypatch):

@@ -134,7 +134,10 @@ def test_what_cannot_be_asked_is_named():
         (lambda: di.tl.chapman_kolmogorov(two_paths(), 1e308), "longer than every path"),
         (lambda: di.tl.chapman_kolmogorov(two_paths(), 1, n_multiples=2**40), "than every path"),
         (lambda: di.tl.implied_timescales([[0, 1]]), "data must be Paths"),
-        (lambda: di.tl.implied_timescales(two_paths(), lags=[]), "lags is empty; give at least one time"),
+        (
+            lambda: di.tl.implied_timescales(two_paths(), lags=[]),
+            "lags is empty; give at least one time",
+        ),
         (lambda: di.tl.implied_timescales(two_paths(), model="x"), "model must be"),
         (lambda: di.tl.chapman_kolmogorov(two_paths(), 1, n_multiples=0), "at least 1"),
     ]
