@@ -120,12 +120,15 @@ def _groups(times: Tensor, values: Tensor, mask: Tensor, error: Tensor) -> list[
     return groups
 
 
-def _fits(smallest: Group, largest: Group, n_groups: int) -> bool:
+def _fits(first: Group, last: Group, n_groups: int) -> bool:
     """Whether groups between these two are padded little, and few enough for one batch."""
-    n_times = max(smallest.values.shape[0], largest.values.shape[0])
-    has_room = n_groups * n_times**2 <= _NUMBERS
-    sizes = zip(smallest.values.shape, largest.values.shape, strict=True)
-    return has_room and all(large <= _LIKE * small for small, large in sizes)
+    # Groups come by their number of times, so that the last has the most.
+    n_times, n_members = first.values.shape
+    most_times, n_last_members = last.values.shape
+    has_room = n_groups * most_times**2 <= _NUMBERS
+    is_as_long = most_times <= _LIKE * n_times
+    is_as_wide = n_last_members <= _LIKE * n_members
+    return has_room and is_as_long and is_as_wide
 
 
 def _batch(groups: list[Group]) -> Batch:
