@@ -15,7 +15,7 @@ from dyninfer.jumps.dwell.idealise import open_numbers
 from dyninfer.jumps.dwell.law import ApparentLaw, DwellData
 from dyninfer.jumps.dwell.records import DwellTimes
 from dyninfer.jumps.dwell.rows import by_row
-from dyninfer.jumps.dwell.saving import SavedFit, check_shape
+from dyninfer.jumps.dwell.saving import SavedFit, tensor_of
 from dyninfer.jumps.likelihood.scheme import RateScheme
 from dyninfer.jumps.posterior.curvature import Curvature
 from dyninfer.jumps.posterior.fitting import JumpFit
@@ -103,13 +103,14 @@ class DwellFit(SavedFit):
         names = [str(name) for name in facts["state_names"]]
         scheme = _scheme_of_file(tensors, len(names))
         size = scheme.n_parameters
+        information = tensor_of(tensors, "information", size, size)
         fit = JumpFit(
             scheme=scheme,
-            theta=check_shape(tensors["theta"], "theta", size),
-            log_likelihood=check_shape(tensors["log_likelihood"], "log_likelihood"),
-            curvature=Curvature(check_shape(tensors["information"], "information", size, size)),
-            n_observed=check_shape(tensors["n_observed"], "n_observed"),
-            converged=check_shape(tensors["converged"], "converged"),
+            theta=tensor_of(tensors, "theta", size),
+            log_likelihood=tensor_of(tensors, "log_likelihood"),
+            curvature=Curvature(information),
+            n_observed=tensor_of(tensors, "n_observed"),
+            converged=tensor_of(tensors, "converged"),
             iterations=int(facts["iterations"]),
         )
         open_states = tuple(facts["open_states"])
@@ -260,16 +261,15 @@ def _scheme_of(jumps: Jumps | RateScheme | str, names: Sequence[str]) -> RateSch
 
 
 def _scheme_of_file(tensors: dict[str, Tensor], n_states: int) -> RateScheme:
-    edges = tensors["edges"]
-    design = tensors["design"]
-    n_edges = len(edges)
-    check_shape(edges, "edges", n_edges, 2)
-    check_shape(design, "design", n_edges, design.shape[-1])
-    check_shape(tensors["offset"], "offset", n_edges)
+    n_edges = len(tensors["edges"])
+    n_parameters = tensors["design"].shape[-1]
+    edges = tensor_of(tensors, "edges", n_edges, 2)
+    design = tensor_of(tensors, "design", n_edges, n_parameters)
+    offset = tensor_of(tensors, "offset", n_edges)
     is_state = (edges >= 0) & (edges < n_states)
     if edges.is_floating_point() or not bool(is_state.all()):
         raise ValueError(f"'edges' names states that are none of {n_states}")
-    return RateScheme(n_states, edges, design, tensors["offset"])
+    return RateScheme(n_states, edges, design, offset)
 
 
 def _mean_times(dwell_times: DwellTimes) -> tuple[float, float]:

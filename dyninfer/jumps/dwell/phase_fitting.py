@@ -19,14 +19,16 @@ from dyninfer.jumps.dwell.intervals import log_means_table
 from dyninfer.jumps.dwell.phase_types import PhaseType
 from dyninfer.jumps.dwell.records import check_dead_time
 from dyninfer.jumps.dwell.rows import by_row
-from dyninfer.jumps.dwell.saving import SavedFit, check_shape
+from dyninfer.jumps.dwell.saving import SavedFit, table_of, tensor_of, text_of
 from dyninfer.jumps.posterior.optimise import floored_inverse, maximise
-from dyninfer.learning.model_file import table_from_text, table_to_text
 from dyninfer.learning.settings import brief, check_count, check_word
 from dyninfer.learning.surroundings import own_surroundings
 from dyninfer.learning.warn import warn
 
 _MAX_STEPS = 300  # of BFGS; Coxian fits take 10 to 60
+# Part of a dead time by which a time may be too short: differences of times since long ago are
+# rounded so.
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -95,25 +97,25 @@ class PhaseFit(SavedFit):
             "log_likelihood": self.log_likelihood,
             "n_times": self.n_times,
             "dead_time": self.dead_time,
-            "table": None if self.table is None else table_to_text(self.table),
+            "table": text_of(self.table),
         }
 
     @classmethod
     def _restored(cls, facts: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
-        check_word(facts["kind"], "kind", KINDS)
-        family = PhaseFamily(facts["kind"], check_count(facts["n_phases"], "n_phases"))
+        kind = facts["kind"]
+        check_word(kind, "kind", KINDS)
+        family = PhaseFamily(kind, check_count(facts["n_phases"], "n_phases"))
         size = family.n_parameters
-        theta = check_shape(tensors["theta"], "theta", size)
-        table = facts["table"]
+        theta = tensor_of(tensors, "theta", size)
         return cls(
-            kind=family.kind,
+            kind=kind,
             law=family.law(theta),
             log_likelihood=float(facts["log_likelihood"]),
             n_times=check_count(facts["n_times"], "n_times"),
             dead_time=float(facts["dead_time"]),
             theta=theta,
-            covariance=check_shape(tensors["covariance"], "covariance", size, size),
-            table=None if table is None else table_from_text(table),
+            covariance=tensor_of(tensors, "covariance", size, size),
+            table=table_of(facts["table"]),
         )
 
 
@@ -253,13 +255,13 @@ def _data(times: Any, is_complete: Any, dead_time: float) -> _Times:
         raise ValueError("is_complete says that no time was over: nothing ends in such data")
     check_dead_time(dead_time)
     shortest = float(durations.min())
-    if shortest < dead_time:
+    if shortest < dead_time * (1 - _ROUNDING):
         raise ValueError(
             f"times holds {as_text(shortest)}, shorter than dead_time={as_text(dead_time)}; leave "
             "such times out, as the recorder does not show all of them"
         )
     longest = float(durations.max())
-    if longest == dead_time:
+    if longest <= dead_time * (1 + _ROUNDING):
         raise ValueError(
             f"all times are dead_time={as_text(dead_time)}, and no rate is that fast; give a "
             "shorter dead time"

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import pandas as pd
 from torch import Tensor
 
 from dyninfer import __version__
 from dyninfer.learning.budget import MemoryBudget
-from dyninfer.learning.model_file import FORMAT, check_format, read_model, reading, write_model
+from dyninfer.learning.model_file import (
+    FORMAT,
+    check_format,
+    read_model,
+    reading,
+    table_from_text,
+    table_to_text,
+    write_model,
+)
 from dyninfer.learning.settings import brief
 
 # Stands in a file where a model would name its settings.
 KEY = "dwell_fit"
 
 
-class SavedFit:
+class SavedFit(ABC):
     """What :meth:`save` writes and :func:`dyninfer.load` reads: a fit, without its data.
 
     A subclass says which tensors and facts it is made of, and makes itself of them.
@@ -59,15 +69,18 @@ class SavedFit:
                 raise ValueError(f"it holds a {type(fit).__name__} and not a {cls.__name__}")
         return fit
 
+    @abstractmethod
     def _tensors(self) -> dict[str, Tensor]:
-        raise NotImplementedError
+        """Numbers of the fit, by the names that they have in a file."""
 
+    @abstractmethod
     def _facts(self) -> dict[str, Any]:
-        raise NotImplementedError
+        """All else of it, as JSON holds it."""
 
     @classmethod
+    @abstractmethod
     def _restored(cls, facts: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
-        raise NotImplementedError
+        """The fit of the tensors and facts of a file, which may be anybody's."""
 
 
 def read_fit(path: str | Path, metadata: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
@@ -78,21 +91,27 @@ def read_fit(path: str | Path, metadata: dict[str, Any], tensors: dict[str, Tens
         if name not in SavedFit.registry:
             raise ValueError(f"it holds a {brief(name)}, which is no fit of dwell times")
         for key, value in tensors.items():
-            check_finite(value, key)
+            is_number = value.isfinite().all()
+            if not bool(is_number):
+                raise ValueError(f"{key!r} holds numbers that are not finite")
         # Names of strangers may ask for any size, which is compared before it is built.
         with MemoryBudget(tensors.values()):
             return SavedFit.registry[name]._restored(facts, tensors)
 
 
-def check_finite(value: Tensor, name: str) -> None:
-    """Raise a ValueError where numbers of a file are none."""
-    is_number = value.isfinite().all()
-    if not bool(is_number):
-        raise ValueError(f"{name!r} holds numbers that are not finite")
-
-
-def check_shape(value: Tensor, name: str, *shape: int) -> Tensor:
-    """Return a tensor of a file, or raise a ValueError where it has another shape."""
+def tensor_of(tensors: dict[str, Tensor], name: str, *shape: int) -> Tensor:
+    """A tensor of a file, or a ValueError where it has another shape."""
+    value = tensors[name]
     if tuple(value.shape) != shape:
         raise ValueError(f"{name!r} has shape {tuple(value.shape)}, where {shape} belongs")
     return value
+
+
+def text_of(table: pd.DataFrame | None) -> str | None:
+    """A table as a file holds it, where there is one."""
+    return None if table is None else table_to_text(table)
+
+
+def table_of(text: str | None) -> pd.DataFrame | None:
+    """Undo :func:`text_of`."""
+    return None if text is None else table_from_text(text)

@@ -18,7 +18,7 @@ from dyninfer.data.words import listed
 from dyninfer.jumps.dwell.families import KINDS, PhaseFamily
 from dyninfer.jumps.dwell.intervals import log_means_table
 from dyninfer.jumps.dwell.rows import by_row
-from dyninfer.jumps.dwell.saving import SavedFit, check_shape
+from dyninfer.jumps.dwell.saving import SavedFit, table_of, tensor_of, text_of
 from dyninfer.jumps.dwell.semi_markov import (
     PhaseData,
     SemiMarkov,
@@ -29,7 +29,6 @@ from dyninfer.jumps.dwell.semi_markov import (
 from dyninfer.jumps.likelihood.state_names import names_of
 from dyninfer.jumps.posterior.optimise import floored_inverse, maximise
 from dyninfer.jumps.process.chain import is_diagonal
-from dyninfer.learning.model_file import table_from_text, table_to_text
 from dyninfer.learning.settings import brief, check_count, check_word
 from dyninfer.learning.surroundings import own_surroundings
 from dyninfer.learning.warn import warn
@@ -98,28 +97,28 @@ class SemiMarkovFit(SavedFit):
             "n_phases": [[name, law.n_phases] for name, law in laws.items()],
             "log_likelihood": self.log_likelihood,
             "n_observed": self.n_observed,
-            "table": None if self.table is None else table_to_text(self.table),
+            "table": text_of(self.table),
         }
 
     @classmethod
     def _restored(cls, facts: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
-        check_word(facts["kind"], "kind", KINDS)
+        kind = facts["kind"]
+        check_word(kind, "kind", KINDS)
         n_phases = dict(facts["n_phases"])
+        names = list(n_phases)
         sizes = [check_count(size, "n_phases") for size in n_phases.values()]
-        families = [PhaseFamily(facts["kind"], size) for size in sizes]
-        n_states = len(families)
-        n_of_jumps = n_states * (n_states - 2)
-        size = n_of_jumps + sum(family.n_parameters for family in families)
-        theta = check_shape(tensors["theta"], "theta", size)
-        table = facts["table"]
+        families = [PhaseFamily(kind, size) for size in sizes]
+        n_of_laws = sum(family.n_parameters for family in families)
+        size = n_of_laws + _n_of_jumps(len(names))
+        theta = tensor_of(tensors, "theta", size)
         return cls(
-            kind=facts["kind"],
-            model=model_of(list(n_phases), families, theta),
+            kind=kind,
+            model=model_of(names, families, theta),
             log_likelihood=float(facts["log_likelihood"]),
             n_observed=check_count(facts["n_observed"], "n_observed"),
             theta=theta,
-            covariance=check_shape(tensors["covariance"], "covariance", size, size),
-            table=None if table is None else table_from_text(table),
+            covariance=tensor_of(tensors, "covariance", size, size),
+            table=table_of(facts["table"]),
         )
 
 
@@ -287,9 +286,13 @@ def _sizes(n_phases: int | Mapping[str, int], names: Sequence[str]) -> list[int]
 def _start(families: Sequence[PhaseFamily], gap: float) -> Tensor:
     """Parameters ``(p,)``: a dwell time of three gaps, and every other state as likely next."""
     of_laws = [family.start(3 * gap) for family in families]
-    n_states = len(families)
-    logits = torch.zeros(n_states * (n_states - 2), dtype=torch.float64)
+    logits = torch.zeros(_n_of_jumps(len(families)), dtype=torch.float64)
     return torch.cat([*of_laws, logits])
+
+
+def _n_of_jumps(n_states: int) -> int:
+    """Logits of the next state: all but a state itself, and one of them is given by the others."""
+    return n_states * (n_states - 2)
 
 
 def _split(theta: Tensor, families: Sequence[PhaseFamily]) -> tuple[Sequence[Tensor], Tensor]:

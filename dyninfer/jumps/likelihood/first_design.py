@@ -62,7 +62,8 @@ class FirstDesign:
             return self.matrix(None)
         # Covariates have a row for every observation, path after path.
         first = np.cumsum(paths.lengths) - paths.lengths
-        return self.matrix(every.iloc[first].reset_index(drop=True))
+        rows = every.iloc[first]
+        return self.matrix(rows.reset_index(drop=True))
 
     def probabilities(self, theta: Tensor, x: ndarray) -> Tensor:
         """Distributions ``(row, S)`` of log-odds and effects ``(size,)``, at ``x`` ``(row, m)``."""

@@ -10,6 +10,7 @@ import dyninfer as di
 from dyninfer.jumps.dwell import PhaseType, SemiMarkov, fit_phases, fit_semi_markov, state_visits
 
 TIMES = [0.3, 0.7, 1.2, 2.5]
+FRAMES = 0.1 * np.arange(12)
 
 
 def cycle(n_phases=2):
@@ -77,6 +78,13 @@ def test_of_one_phase_the_rate_is_ends_over_the_time_at_risk_beyond_the_dead_tim
     # Of n exponential times that ended, the log-rate has the variance 1 / n.
     row = fit.confidence_intervals(0.9).iloc[0]
     assert np.log(row["high"] / row["mean"]) == pytest.approx(1.6449 / np.sqrt(3), rel=1e-4)
+
+
+def test_a_visit_of_one_frame_is_as_long_as_a_dead_time_of_one_frame():
+    """Of differences of times, some are shorter by rounding."""
+    assert np.diff(FRAMES).min() < 0.1
+    fit = fit_phases([*np.diff(FRAMES), 0.9], n_phases=1, dead_time=0.1)
+    np.testing.assert_allclose(fit.law.rates, 12 / 0.8, rtol=1e-6)
 
 
 def test_times_above_a_dead_time_are_gamma_times_that_are_cut_below():
@@ -208,6 +216,8 @@ def test_what_cannot_be_is_refused_by_name():
         fit_phases([0.0, 1.0])
     with pytest.raises(ValueError, match="times holds 0.3, shorter than dead_time=0.5"):
         fit_phases(TIMES, dead_time=0.5)
+    with pytest.raises(ValueError, match="all times are dead_time=0.1, and no rate"):
+        fit_phases(np.diff(FRAMES), dead_time=0.1)
     with pytest.raises(TypeError, match="dwell times need labels"):
         state_visits(di.Paths(times=[[0, 1]], states=[[0.5, 1.5]]))
     with pytest.raises(ValueError, match="which is no state"):
