@@ -30,8 +30,9 @@ class Localisation(Settings):
         Time of a frame; None takes the shortest gap of the data. It is needed where all gaps are
         longer than a frame.
     stamp : {"middle", "start", "end"}
-        When, in its exposure, the time of a position was taken. With ``drift="constant"`` the mean
-        of a position lies half an exposure of drift from where the particle was at such a time.
+        When, in its exposure, the time of a position was taken. ``posterior`` and ``forecast`` say
+        where the particle was at such times: half an exposure from the middle of a position.
+        Index and error hardly depend on it.
 
     Examples
     --------
