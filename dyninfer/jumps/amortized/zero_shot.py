@@ -201,6 +201,8 @@ def infer(
     ------
     ValueError
         If ``exact`` is True, and the network cannot be told.
+    TypeError
+        If the data are of another kind.
 
     Warns
     -----
@@ -213,8 +215,10 @@ def infer(
         # More states than the data name have numbers for names.
         if len(data.state_names or ()) == statistics.n_states:
             names = data.state_names
-    else:
+    elif isinstance(data, JumpStatistics):
         statistics = data
+    else:
+        raise TypeError(f"data must be Paths or JumpStatistics, found {type(data).__name__}")
     file = str(weights or shipped_weights())
     trained = load_network(file, statistics.counts.device)
     if check_switch(exact, "exact") and not trained.network.reads_exact:

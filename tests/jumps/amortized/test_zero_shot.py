@@ -84,6 +84,8 @@ def test_paths_and_their_statistics_in_parts_give_the_same_answer(tasks):
     first = JumpStatistics.of(paths[:40])
     parts = first + JumpStatistics.of(paths[40:], unit=float(first.unit))
     assert torch.allclose(infer(parts).rates, infer(paths).rates, atol=1e-5)
+    with pytest.raises(TypeError, match="data must be Paths or JumpStatistics, found list"):
+        infer([1])
 
 
 def test_the_answer_is_a_process_in_the_users_words(tasks):
