@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from dyninfer.data.arrays import as_array
-from dyninfer.data.reading import read_start
 from dyninfer.data.representation import check_finite
 from dyninfer.data.velocities import Velocities
 from dyninfer.data.words import counted
@@ -178,7 +177,7 @@ class VectorFieldGP(FieldEstimator):
 
         Parameters
         ----------
-        x : array ``(n, feature)``
+        x : array ``(n, feature)`` or AnnData
 
         Returns
         -------
@@ -239,7 +238,7 @@ class VectorFieldGP(FieldEstimator):
         return self.facts_["noise"]
 
     def _scaled(self, x: Any) -> Tensor:
-        states = read_start(x, 0.0, self._known()).states
+        states = self._starting(x).states
         array = as_array(states, "x").astype(np.float64)
         if array.ndim != 2:
             raise ValueError(f"x must be (n, feature), found shape {array.shape}")

@@ -14,6 +14,8 @@ def score_velocities(
 ) -> dict[str, float]:
     """Alignment, relative error and coverage of velocities ``(n, d)``.
 
+    Where no cell moves, alignment and relative error are NaN.
+
     Parameters
     ----------
     observed, predicted : array ``(n, d)``
@@ -31,8 +33,11 @@ def score_velocities(
     alignment = np.nan
     if is_moving.any():
         alignment = float((products[is_moving] / lengths[is_moving]).mean())
-    error = np.linalg.norm(v - w) / np.linalg.norm(v)
-    scores = {"alignment": alignment, "relative_error": float(error)}
+    speed = np.linalg.norm(v)
+    error = np.nan
+    if speed > 0:
+        error = float(np.linalg.norm(v - w) / speed)
+    scores = {"alignment": alignment, "relative_error": error}
     if z is not None:
         scores["coverage"] = float((np.abs(z) <= _QUANTILE).mean())
     return scores

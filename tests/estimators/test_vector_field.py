@@ -192,6 +192,8 @@ def test_a_stranger_with_layers_and_held_out_cells():
     table = model.evaluate(adata)
     assert list(table["held_out"]) == [True, False]
     assert table["alignment"].min() > 0.97
+    of_cells, _ = model.predict(adata)
+    np.testing.assert_array_equal(of_cells, model.predict(x)[0])
     model.annotate(adata)
     assert adata.obsm[keys.VELOCITY_SD].shape == x.shape
 
@@ -234,11 +236,38 @@ def test_a_single_field_needs_no_length():
         model.predict([[np.nan]])
 
 
+def test_cells_on_a_grid_give_one_field_in_any_unit_and_order():
+    """Many neighbours are equally far, and rounding must not choose among them."""
+    side = np.linspace(-1, 1, 12)
+    a, b = (grid.ravel() for grid in np.meshgrid(side, side))
+    sheet = np.stack([a, b, 0.5 * a**2], axis=1)
+    v = np.stack([-b, a, -a * b], axis=1)
+    mean, _ = fit(sheet, v, n_neighbors=20).predict(sheet)
+    unit = 3.7
+    scaled, _ = fit(unit * sheet, unit * v, n_neighbors=20).predict(unit * sheet)
+    np.testing.assert_allclose(scaled / unit, mean, atol=1e-6)
+    order = np.random.default_rng(0).permutation(len(sheet))
+    shuffled, _ = fit(sheet[order], v[order], n_neighbors=20).predict(sheet)
+    np.testing.assert_allclose(shuffled, mean, atol=1e-6)
+    with pytest.raises(ValueError, match="equally far from all of them"):
+        fit(np.stack([a, b], axis=1), v[:, :2], n_neighbors=3)
+
+
+def test_cells_that_stand_still_have_no_relative_error():
+    still = np.zeros((4, 2))
+    scores = score_velocities(still, np.ones((4, 2)))
+    assert np.isnan(scores["alignment"])
+    assert np.isnan(scores["relative_error"])
+
+
 def test_copies_of_cells_and_columns_in_another_order_are_named():
     x = random_sphere(12)
     copies = np.repeat(x, 10, axis=0)
     with pytest.raises(ValueError, match="cells coincide with their 9 nearest ones"):
         fit(copies, field(copies), n_neighbors=10)
+    few_copies = np.concatenate([random_sphere(60), np.repeat(x[:1], 20, axis=0)])
+    with pytest.raises(ValueError, match="cells coincide with their 9 nearest ones"):
+        fit(few_copies, field(few_copies), n_neighbors=10)
     x = random_sphere(60)
     frame = pd.DataFrame(x, columns=["a", "b", "c"], index=[str(i) for i in range(60)])
     turned = frame[["b", "a", "c"]]

@@ -15,6 +15,8 @@ _WIDER = 1.5
 # Share of the variance around a point that its tangent plane explains (arXiv 2309.16746, code).
 _EXPLAINED = 0.8
 _POLAR_STEPS = 6
+# A hair beyond the last neighbour, so that neighbours which are all equally far still count.
+_BEYOND = 1 + 1e-9
 
 
 @dataclass(frozen=True)
@@ -50,16 +52,12 @@ class Cloud:
         distances, neighbors = tree.query(points, n_in_plane + 1)
         distances = distances[:, 1:]
         neighbors = neighbors[:, 1:]
-        axes, shares = _principal_axes(points, neighbors)
+        _check_surface(distances[:, :n_neighbors])
+        axes, shares = _principal_axes(points, neighbors, distances)
         if dimension is None:
             dimension = intrinsic_dimension(shares)
         # Half of the reach: weights have fallen to 0.14 at a typical last neighbour.
         reach = np.median(distances[:, n_neighbors - 1])
-        if reach == 0:
-            raise ValueError(
-                f"most cells coincide with their {n_neighbors} nearest ones, so they show no "
-                "surface; remove duplicates, or raise n_neighbors"
-            )
         return cls(
             points=points,
             frames=np.ascontiguousarray(axes[:, :, :dimension]),
@@ -110,18 +108,41 @@ def nearest_rotation(matrices: Tensor) -> Tensor:
     return rotation
 
 
-def _principal_axes(points: ndarray, neighbors: ndarray) -> tuple[ndarray, ndarray]:
-    """Axes ``(n, D, m)`` of the neighbours of each point, and their shares ``(n, m)``."""
+def _check_surface(distances: ndarray) -> None:
+    """Raise a ValueError where a cell has no neighbour with a weight, but for its own copies."""
+    n_neighbors = distances.shape[1]
+    # Weights fall to 0 at the last neighbour, and at all that are as far.
+    is_nearer = distances * _BEYOND < distances[:, -1:]
+    is_apart = distances > 0
+    has_any = (is_nearer & is_apart).any(1)
+    n_alone = int((~has_any).sum())
+    if n_alone:
+        raise ValueError(
+            f"{n_alone} cells coincide with their {n_neighbors - 1} nearest ones, or are equally "
+            "far from all of them, so they show no surface; remove duplicates, or raise n_neighbors"
+        )
+
+
+def _principal_axes(
+    points: ndarray, neighbors: ndarray, distances: ndarray
+) -> tuple[ndarray, ndarray]:
+    """Axes ``(n, D, m)`` of the neighbours of each point, and their shares ``(n, m)``.
+
+    Weights fall to 0 at the last neighbour (Singer and Wu, 2012): on a grid, many points are
+    equally far, and which of them is the last one must not matter.
+    """
+    relative = distances / (_BEYOND * distances[:, -1:])
+    roots = np.sqrt(1 - relative**2)
     axes = []
     shares = []
     # In blocks: the differences of all points at once would fill the memory.
     n_blocks = 1 + len(points) * neighbors.shape[1] // 100_000
     for rows in np.array_split(np.arange(len(points)), n_blocks):
         differences = points[neighbors[rows]] - points[rows][:, None]
-        _, sizes, vectors = np.linalg.svd(differences, full_matrices=False)
+        weighted = roots[rows][..., None] * differences
+        _, sizes, vectors = np.linalg.svd(weighted, full_matrices=False)
         squares = sizes**2
         total = squares.sum(1, keepdims=True)
         axes.append(vectors.swapaxes(1, 2))
-        # Around a point that lies on its neighbours there is nothing to explain.
-        shares.append(squares / np.where(total > 0, total, 1.0))
+        shares.append(squares / total)
     return np.concatenate(axes), np.concatenate(shares)

@@ -79,12 +79,6 @@ def connection_spectrum(cloud: Cloud, n_eigen: int, seed: int = 0) -> Spectrum:
     fields = vectors[:, order].reshape(n, d, n_eigen) / root[:, None, None]
     size = np.sqrt(np.square(fields).sum((0, 1)) / n)
     squares = _mean_square_step(cloud, graph, root)
-    # The last neighbour has no weight, so that copies of a cell may see nothing but themselves.
-    if squares == 0:
-        raise ValueError(
-            f"cells coincide with their {k - 1} nearest ones, so they show no surface; remove "
-            "duplicates, or raise n_neighbors"
-        )
     decay = 1 - values[order]
     return Spectrum(decay, fields / size, density, 2 * d * decay / squares)
 
