@@ -182,6 +182,11 @@ class KramersMoyal(PathEstimator):
 
         Functions that ``sparse=True`` left out have none; the errors do not count the choice.
 
+        Parameters
+        ----------
+        level : float
+            Share of the intervals that hold the true coefficient.
+
         Returns
         -------
         DataFrame
@@ -228,8 +233,8 @@ class KramersMoyal(PathEstimator):
         Raises
         ------
         ValueError
-            If there are fewer than ten paths or two draws, which show no spread, or the data are
-            not those of the fit.
+            If there are fewer than ten paths or two draws, which show no spread, the data are not
+            those of the fit, or a draw cannot be fitted.
         """
         self._check_fitted()
         paths = self._as_paths(data)
@@ -255,7 +260,13 @@ class KramersMoyal(PathEstimator):
         draws = []
         for _ in range(n_samples):
             numbers = rng.integers(n, size=n)
-            equation = self._equation(inner, increments.drawn(numbers))
+            try:
+                equation = self._equation(inner, increments.drawn(numbers))
+            except ValueError as error:
+                raise ValueError(
+                    "a draw that leaves some paths out cannot be fitted, as where one path alone "
+                    "visits a box of Bins; take a smaller library, or use intervals()"
+                ) from error
             again = coefficient_table(inner, equation, self.scaling_, paths.features)
             draws.append(again["coefficient"])
         every = np.stack(draws)

@@ -303,6 +303,10 @@ def test_bootstrap_knows_paths_that_differ(spread, error):
         model.bootstrap(pushed(60, spread, seed=1))
     with pytest.raises(ValueError, match="n_samples must be at least 2"):
         model.bootstrap(paths, n_samples=1)
+    far = di.Paths(times=paths.times[:10], states=[paths.states[0] + 50, *paths.states[1:10]])
+    boxes = di.KramersMoyal(drift=di.Bins(n_bins=4, min_count=2)).fit(far, progress=False)
+    with pytest.raises(ValueError, match="one path alone visits a box of Bins"):
+        boxes.bootstrap(far)
     shorter = di.KramersMoyal(drift=constant).fit(paths, hold_out=["3"], progress=False)
     alone = di.KramersMoyal(drift=constant).fit(paths.without(["3"]), progress=False)
     of_rest = alone.bootstrap(paths.without(["3"]), n_samples=5)

@@ -62,14 +62,20 @@ class Increments(NamedTuple):
         )
 
     def drawn(self, numbers: ndarray) -> Increments:
-        """Increments of the paths with these numbers, of one that is named twice, twice."""
-        first = np.searchsorted(self.path, numbers, side="left")
-        last = np.searchsorted(self.path, numbers, side="right")
-        pieces = [np.arange(a, b) for a, b in zip(first, last, strict=True)]
-        rows = np.concatenate(pieces)
-        # A path that comes twice in a row is two paths.
-        new_number = np.repeat(np.arange(len(numbers)), last - first)
-        return Increments(self.start[rows], self.step[rows], self.gap[rows], new_number)
+        """Increments of the paths with these numbers; a number that comes twice counts twice."""
+        # Increments of one path follow one another, and paths are in order.
+        begins = np.searchsorted(self.path, numbers)
+        ends = np.searchsorted(self.path, numbers + 1)
+        pairs = zip(begins, ends, strict=True)
+        rows = np.concatenate([np.arange(begin, end) for begin, end in pairs])
+        # Numbered anew: a path that comes twice in a row is two paths.
+        order = np.arange(len(numbers))
+        return Increments(
+            start=self.start[rows],
+            step=self.step[rows],
+            gap=self.gap[rows],
+            path=np.repeat(order, ends - begins),
+        )
 
     @property
     def follows(self) -> ndarray:
