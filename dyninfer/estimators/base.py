@@ -66,8 +66,8 @@ class Reading(NamedTuple):
 class Estimator(Placed, Settings, ABC):
     """Base of all methods: settings in the constructor, data in ``fit``, results in ``process_``.
 
-    A method derives from :class:`SnapshotEstimator` or :class:`PathEstimator`, which read the data.
-    It defines
+    A method derives from :class:`SnapshotEstimator`, :class:`PathEstimator` or
+    :class:`FieldEstimator`, which read the data. It defines
 
     * ``citation``: a BibTeX entry;
     * ``check()``: raise a ValueError naming a setting that cannot be (optional);

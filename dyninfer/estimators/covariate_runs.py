@@ -17,6 +17,7 @@ from dyninfer.data.time_reading import requested_times
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.data.words import listed
 from dyninfer.estimators.cautions import warn_beyond
+from dyninfer.estimators.starts import with_origin
 from dyninfer.jumps.schedule import Schedule
 from dyninfer.jumps.starting import as_state_numbers
 from dyninfer.simulation import simulate
@@ -93,10 +94,8 @@ def run_with_covariates(
     warn_beyond(model._covered_times(), times, "simulating")
     # A process for every path, each of which runs one path.
     run = simulate(process, numbers[rows].unsqueeze(1), times, seed=seed, **options)
-    origin = rows.numpy()
-    if names is not None:
-        origin = names[origin]
-    return replace(run, origin=origin, features=model.decoded_features())
+    run = replace(run, origin=rows.numpy(), features=model.decoded_features())
+    return with_origin(run, names)
 
 
 def _schedule(model: JumpEstimator, start: Any, time: float, covariates: Any) -> Schedule:

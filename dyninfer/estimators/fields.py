@@ -26,7 +26,9 @@ from dyninfer.data.trajectories import Trajectories
 from dyninfer.data.trajectory_stream import streams
 from dyninfer.data.velocities import Velocities
 from dyninfer.estimators.base import Estimator, Provenance, Reading, Run
+from dyninfer.estimators.starts import with_origin
 from dyninfer.learning.scaling import ScaleMode, Scaling
+from dyninfer.learning.settings import check_seed
 from dyninfer.metrics.velocities import score_velocities
 from dyninfer.simulation import simulate
 
@@ -162,8 +164,8 @@ class FieldEstimator(Estimator):
             seed=seed,
             **solver_options,
         )
-        origin = run.origin if cells.names is None else cells.names[run.origin]
-        return replace(run, origin=origin, features=tuple(self.feature_names_in_))
+        run = with_origin(run, cells.names)
+        return replace(run, features=tuple(self.feature_names_in_))
 
     def evaluate(self, data: AnnData, *, n_neighbors: int = 5, seed: int = 0) -> pd.DataFrame:
         r"""Compare the field with observed velocities, which have errors of their own.
@@ -175,7 +177,7 @@ class FieldEstimator(Estimator):
         n_neighbors : int
             Cells whose mean velocity is the prediction without a model; a cell itself never counts.
         seed : int
-            Of no effect: nothing is drawn.
+            Here so that every method is evaluated by the same call; nothing is drawn.
 
         Returns
         -------
@@ -187,6 +189,7 @@ class FieldEstimator(Estimator):
             What ends in ``_neighbors`` scores the mean of the neighbours.
         """
         self._check_fitted()
+        check_seed(seed)
         observed = self._as_velocities(data)
         is_known = observed.is_observed
         if not is_known.any():
@@ -205,13 +208,14 @@ class FieldEstimator(Estimator):
         rows = []
         for flag in (True, False):
             group = is_held_out == flag
-            if group.any():
-                row: dict[str, Any] = {"held_out": flag, "cells": int(group.sum())}
-                row |= score_velocities(values[group], mean[group], z[group])
-                if rival is not None:
-                    others = score_velocities(values[group], rival[group])
-                    row |= {f"{name}_neighbors": value for name, value in others.items()}
-                rows.append(row)
+            if not group.any():
+                continue
+            row: dict[str, Any] = {"held_out": flag, "cells": int(group.sum())}
+            row |= score_velocities(values[group], mean[group], z[group])
+            if rival is not None:
+                others = score_velocities(values[group], rival[group])
+                row |= {f"{name}_neighbors": value for name, value in others.items()}
+            rows.append(row)
         return pd.DataFrame(rows)
 
     def annotations(self, adata: AnnData) -> dict[str, Any]:

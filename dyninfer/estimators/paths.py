@@ -24,6 +24,7 @@ from dyninfer.diffusions.scaled import fields_at
 from dyninfer.estimators.base import Estimator, Provenance, Reading, Run
 from dyninfer.estimators.cautions import warn_beyond
 from dyninfer.estimators.running_on import backtest, run_on
+from dyninfer.estimators.starts import with_origin
 from dyninfer.estimators.unused import refuse_unused_condition
 from dyninfer.learning.budget import check_memory
 from dyninfer.learning.random import subseed
@@ -145,7 +146,7 @@ class PathEstimator(Estimator):
         seed : int
             Fixes every draw.
         max_steps : int, optional
-            Steps at most.
+            Steps at most, of a method that takes steps.
         progress : bool
             Show a progress bar, where a method takes long enough to have one.
         checkpoint : path, optional
@@ -221,10 +222,9 @@ class PathEstimator(Estimator):
             seed=seed,
             **solver_options,
         )
-        # Of plain arrays, the number of the row.
-        origin = run.origin if names is None else names[run.origin]
+        run = with_origin(run, names)
         states = self.decode(run.states)
-        return replace(run, states=states, origin=origin, features=self.decoded_features())
+        return replace(run, states=states, features=self.decoded_features())
 
     def observations(self, paths: Paths) -> Paths:
         """Paths of what ``observe`` gives, to compare it with; by default the paths themselves."""

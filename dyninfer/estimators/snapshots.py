@@ -406,7 +406,7 @@ class SnapshotEstimator(Estimator):
         run = self._run(cells, times, n_paths=n_paths, seed=seed, **options)
         if cells.weights is not None:
             run = with_start_weights(run, cells.weights)
-        run = with_origin(run, cells)
+        run = with_origin(run, cells.names)
         return replace(run, features=tuple(self.feature_names_in_))
 
     def _hj_residual(self, run: Trajectories) -> float:

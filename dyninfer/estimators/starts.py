@@ -58,9 +58,11 @@ def with_start_weights(run: Trajectories, weights: ndarray) -> Trajectories:
     return replace(run, log_weights=log_weights, attrs=attrs)
 
 
-def with_origin(run: Trajectories, cells: Start) -> Trajectories:
-    """The run, each path with the name of the cell that it starts from."""
-    if cells.names is None:
+def with_origin(run: Trajectories, names: ndarray | None) -> Trajectories:
+    """The run, each path with the name of what it starts from.
+
+    Where there are no names, ``origin`` stays the number of the starting state.
+    """
+    if names is None:
         return run
-    names = np.asarray(cells.names)
-    return replace(run, origin=names[run.origin])
+    return replace(run, origin=np.asarray(names)[run.origin])
