@@ -124,8 +124,7 @@ def segment_tracks(
     paths = read_paths(data, source, reader="segment_tracks", reason=_REASON)
     if paths.discrete:
         raise TypeError("segment_tracks reads positions, and these paths have discrete states")
-    if not columns:
-        _check_error(error)
+    every_error = 0.0 if columns else _as_error(error)
     _check_numbers(exposure, penalty)
     min_frames = check_count(min_frames, "min_frames")
     if min_frames < _FEWEST:
@@ -136,8 +135,8 @@ def segment_tracks(
     tracks = [_track(paths, number, frame, errors[number]) for number in range(len(paths))]
     can_fit = np.array([_can_fit(track) for track in tracks])
     _warn_of_still(paths, can_fit)
-    camera = Camera(_effective_error(tracks, error), exposure)
-    can_rest = bool(columns) or error != 0
+    camera = Camera(_effective_error(tracks, every_error), exposure)
+    can_rest = bool(columns) or every_error > 0
     moving = [track for track, is_fit in zip(tracks, can_fit, strict=True) if is_fit]
     divisions = iter(_divided(moving, camera, min_frames, penalty))
     rows = []
@@ -229,13 +228,13 @@ def _can_fit(track: Track) -> bool:
     return len(track.frames) >= _FEWEST and bool(track.displacements.any())
 
 
-def _effective_error(tracks: list[Track], error: float | str) -> float:
+def _effective_error(tracks: list[Track], error: float) -> float:
     own = [track.errors for track in tracks if track.errors is not None]
     if own:
         # The motions that are tried begin below it.
         return float(np.median(np.concatenate(own)))
-    if isinstance(error, float | int) and error > 0:
-        return float(error)
+    if error > 0:
+        return error
     sizes = [np.abs(track.displacements).ravel() for track in tracks]
     every = np.concatenate(sizes)
     moves = every[every > 0]
@@ -252,11 +251,12 @@ def _warn_of_still(paths: Paths, can_fit: ndarray) -> None:
         )
 
 
-def _check_error(error: Any) -> None:
+def _as_error(error: Any) -> float:
     if not is_number(error) or not 0 <= error < np.inf:
         raise ValueError(
             f"error must be a number, 0 or more, or the name of a column; found {brief(error)}"
         )
+    return float(error)
 
 
 def _check_numbers(exposure: float, penalty: float | None) -> None:

@@ -119,6 +119,13 @@ def test_errors_of_single_positions_have_the_likelihood_written_out():
     assert log_likelihood(part, motion, Camera(1.0, 0.5)) == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.array, torch.tensor])
+def test_an_error_counts_in_every_form_of_a_number(kind):
+    tracks = paths_of(track((1.0, 0.5, 60), error=0.5))
+    plain = di.tl.segment_tracks(tracks, error=0.5)
+    pd.testing.assert_frame_equal(di.tl.segment_tracks(tracks, error=kind(0.5)), plain)
+
+
 def test_dim_frames_are_no_change_of_motion():
     """Errors that grow tenfold half-way look like a change, unless each position tells its own."""
     rng = np.random.default_rng(5)
