@@ -1,7 +1,7 @@
 """Pictures of the gallery: drawn by the code that its page shows, and put beside it."""
 
-import os
 import re
+from contextlib import chdir
 from pathlib import Path
 
 DOCS = Path(__file__).parents[1]
@@ -29,16 +29,16 @@ def draw(folder=PICTURES):
     import matplotlib.pyplot as plt
 
     folder.mkdir(parents=True, exist_ok=True)
-    here = Path.cwd()
-    os.chdir(folder)
+    codes = BLOCK.findall(PAGE.read_text(encoding="utf-8"))
     names = {"__name__": "gallery"}
-    for code in BLOCK.findall(PAGE.read_text(encoding="utf-8")):
-        exec(code, names)
-        picture = picture_of(code)
-        if picture and picture.endswith("png"):
-            plt.gcf().savefig(picture, dpi=90, bbox_inches="tight")
-        plt.close("all")
-    os.chdir(here)
+    # The page writes its film beside the pictures.
+    with chdir(folder):
+        for code in codes:
+            exec(code, names)
+            picture = picture_of(code)
+            if picture and picture.endswith("png"):
+                plt.gcf().savefig(picture, dpi=90, bbox_inches="tight")
+            plt.close("all")
 
 
 def pictures():
