@@ -79,8 +79,7 @@ class Mutants:
 
         seconds = {}
         callers: dict[tuple[str, int], list[str]] = {}
-        lines, _ = _fork(work, limit=3600)
-        for name, duration, has_failed, called in lines:
+        for name, duration, has_failed, called in _fork(work, limit=3600):
             if has_failed:
                 continue
             seconds[name] = duration
@@ -105,7 +104,7 @@ class Mutants:
             write("survives")
 
         total = sum(seconds[item.nodeid] for item in items)
-        lines, _ = _fork(work, limit=FEWEST_SECONDS + PATIENCE * total)
+        lines = _fork(work, limit=FEWEST_SECONDS + PATIENCE * total)
         return lines[0] if lines else "killed by time"
 
     def run(self, item: pytest.Item, following: pytest.Item | None) -> None:
@@ -157,8 +156,8 @@ def _codes_within(code: CodeType) -> Iterator[CodeType]:
             yield from _codes_within(constant)
 
 
-def _fork(work: Callable, limit: float) -> tuple[list[Any], int]:
-    """What ``work`` writes in a fork that may take so many seconds, and how the fork ended."""
+def _fork(work: Callable, limit: float) -> list[Any]:
+    """What ``work`` writes in a fork that may take so many seconds."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -168,13 +167,16 @@ def _fork(work: Callable, limit: float) -> tuple[list[Any], int]:
             os.dup2(silence, stream)
         # Of the processor: what else runs on the machine must not end it.
         resource.setrlimit(resource.RLIMIT_CPU, (int(limit), int(limit) + 1))
-        work(lambda value: os.write(writer, json.dumps(value).encode() + b"\n"))
-        os._exit(0)
+        try:
+            work(lambda value: os.write(writer, json.dumps(value).encode() + b"\n"))
+        finally:
+            # After an error too: a fork that went on would write the report of its parent.
+            os._exit(0)
     os.close(writer)
     with os.fdopen(reader, "rb") as stream:
         lines = [json.loads(line) for line in stream]
-    _, status = os.waitpid(child, 0)
-    return lines, status
+    os.waitpid(child, 0)
+    return lines
 
 
 def main() -> int:
