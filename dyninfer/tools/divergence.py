@@ -70,7 +70,7 @@ def divergence(
 
     Examples
     --------
-    >>> import numpy as np, dyninfer as di
+    >>> import dyninfer as di
     >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
     >>> model = di.ActionMatching(width=16)
     >>> model = model.fit(adata, time_key="time", max_steps=20, progress=False)
@@ -162,7 +162,9 @@ def _of_arrows(positions: ndarray, arrows: ndarray, n_neighbors: int | None) -> 
     n_cells = len(positions)
     table = {"divergence": np.empty(n_cells), "curl": np.empty(n_cells)}
     for rows, slope in local_slopes(positions, arrows, n_neighbors):
-        # slope[i, j]: how much component j changes along coordinate i.
-        table["divergence"][rows] = slope[:, 0, 0] + slope[:, 1, 1]
-        table["curl"][rows] = slope[:, 0, 1] - slope[:, 1, 0]
+        # slope[:, i, j] is how much component j (u, v) changes along coordinate i (x, y).
+        u_along_x, v_along_x = slope[:, 0].T
+        u_along_y, v_along_y = slope[:, 1].T
+        table["divergence"][rows] = u_along_x + v_along_y
+        table["curl"][rows] = v_along_x - u_along_y
     return table

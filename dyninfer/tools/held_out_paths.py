@@ -73,10 +73,11 @@ class HeldOutPaths(Scoring[PathFold]):
     max_steps: int | None = None
 
     def _identity(self, name: str, fold: PathFold, seed: int, others: list[str]) -> str:
-        scoring = [*self.metrics, str(self.max_paths)]
-        data = digest(self.data)
-        origin = [dyninfer.__version__, data, name, *fold.names, str(seed)]
-        return json.dumps(["paths", *origin, *scoring, *others])
+        # With the kind of data: no score of paths is taken for one of times.
+        data = ["paths", digest(self.data), dyninfer.__version__]
+        fit = [name, fold.names, seed]
+        scoring = [self.metrics, self.max_paths]
+        return json.dumps([data, fit, scoring, others])
 
     def _score_model(self, name: str, model: Any, fold: PathFold, seed: int) -> Row:
         # Wall time: what a user waits for.

@@ -47,9 +47,10 @@ class HeldOutTimes(Scoring[float]):
     max_steps: int | None = None
 
     def _identity(self, name: str, held_out: float, seed: int, others: list[str]) -> str:
-        scoring = [*self.metrics, str(self.max_samples)]
-        origin = [dyninfer.__version__, self.data.digest(), name, repr(held_out), str(seed)]
-        return json.dumps([*origin, *scoring, *others])
+        data = ["times", self.data.digest(), dyninfer.__version__]
+        fit = [name, repr(held_out), seed]
+        scoring = [self.metrics, self.max_samples]
+        return json.dumps([data, fit, scoring, others])
 
     def _score_model(self, name: str, model: Estimator, held_out: float, seed: int) -> Row:
         # Wall time: what a user waits for.
