@@ -13,12 +13,12 @@ OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 def modules():
     for file in sorted((ROOT / "dyninfer").rglob("*.py")):
-        if ">>> " in file.read_text():
+        if ">>> " in file.read_text(encoding="utf-8"):
             place = file.relative_to(ROOT).with_suffix("")
             yield ".".join(place.parts).removesuffix(".__init__")
 
 
-@pytest.mark.parametrize("name", modules())
+@pytest.mark.parametrize("name", list(modules()))
 @pytest.mark.filterwarnings("ignore")
 def test_examples_print_what_they_say(name):
     plt.switch_backend("Agg")

@@ -165,12 +165,10 @@ def rates(
     Examples
     --------
     >>> import dyninfer as di
-    >>> gate = di.MarkovJump([[-1.0, 1.0], [4.0, -4.0]], state_names=["closed", "open"])
-    >>> run = di.simulate(gate, None, range(10), n_paths=200)
-    >>> names = gate.state_names
-    >>> paths = di.Paths(times=[run.times] * 200, states=list(run.states), state_names=names)
+    >>> queue = di.simulators.BirthDeath(birth=1.0, death=2.0, largest=2)
+    >>> paths = queue.paths(range(10), 200)
     >>> model = di.MarkovJumpInference(observation="exact").fit(paths, progress=False)
-    >>> ax = di.pl.rates(model.confidence_intervals(), time_unit="ms")
+    >>> ax = di.pl.rates(model.confidence_intervals(), time_unit="h")
     """
     table = read_table(table, COLUMNS, "model.confidence_intervals")
     positive = table[["rate", "low", "high"]].to_numpy(dtype=np.float64)

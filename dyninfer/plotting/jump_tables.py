@@ -76,11 +76,9 @@ def prevalence(
     Examples
     --------
     >>> import dyninfer as di
-    >>> gate = di.MarkovJump([[-1.0, 1.0], [4.0, -4.0]], state_names=["closed", "open"])
-    >>> run = di.simulate(gate, None, range(10), n_paths=200)
-    >>> names = gate.state_names
-    >>> paths = di.Paths(times=[run.times] * 200, states=list(run.states), state_names=names)
-    >>> panels = di.pl.prevalence(di.tl.prevalence(gate, paths), time_unit="ms")
+    >>> queue = di.simulators.BirthDeath(birth=1.0, death=2.0, largest=2)
+    >>> paths = queue.paths(range(10), 200)
+    >>> panels = di.pl.prevalence(di.tl.prevalence(queue.process(), paths), time_unit="h")
     """
     table = read_table(table, PREVALENCE, "tl.prevalence", rows=("time", "state"))
     states = list(table["state"].unique())
@@ -144,11 +142,9 @@ def implied_timescales(
     Examples
     --------
     >>> import dyninfer as di
-    >>> gate = di.MarkovJump([[-1.0, 1.0], [4.0, -4.0]], state_names=["closed", "open"])
-    >>> run = di.simulate(gate, None, range(10), n_paths=200)
-    >>> names = gate.state_names
-    >>> paths = di.Paths(times=[run.times] * 200, states=list(run.states), state_names=names)
-    >>> ax = di.pl.implied_timescales(di.tl.implied_timescales(paths), time_unit="ms")
+    >>> queue = di.simulators.BirthDeath(birth=1.0, death=2.0, largest=2)
+    >>> paths = queue.paths(range(10), 200)
+    >>> ax = di.pl.implied_timescales(di.tl.implied_timescales(paths), time_unit="h")
     """
     table = read_table(table, TIME_SCALES, "tl.implied_timescales", rows=("lag", "process"))
     finite = table[np.isfinite(table["value"]) & (table["value"] > 0)]
@@ -214,11 +210,9 @@ def chapman_kolmogorov(
     Examples
     --------
     >>> import dyninfer as di
-    >>> gate = di.MarkovJump([[-1.0, 1.0], [4.0, -4.0]], state_names=["closed", "open"])
-    >>> run = di.simulate(gate, None, range(10), n_paths=200)
-    >>> names = gate.state_names
-    >>> paths = di.Paths(times=[run.times] * 200, states=list(run.states), state_names=names)
-    >>> panels = di.pl.chapman_kolmogorov(di.tl.chapman_kolmogorov(paths, 1), time_unit="ms")
+    >>> queue = di.simulators.BirthDeath(birth=1.0, death=2.0, largest=2)
+    >>> paths = queue.paths(range(10), 200)
+    >>> panels = di.pl.chapman_kolmogorov(di.tl.chapman_kolmogorov(paths, 1), time_unit="h")
     """
     keys = ("time", "source", "target")
     table = read_table(table, PREDICTIONS, "tl.chapman_kolmogorov", rows=keys)

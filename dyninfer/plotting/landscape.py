@@ -71,7 +71,7 @@ def landscape(
 
     Examples
     --------
-    >>> import numpy as np, dyninfer as di
+    >>> import dyninfer as di
     >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
     >>> model = di.ActionMatching(width=16)
     >>> model = model.fit(adata, time_key="time", max_steps=20, progress=False)

@@ -37,9 +37,10 @@ class BirthDeath(System):
     Examples
     --------
     >>> import dyninfer as di
-    >>> paths = di.simulators.BirthDeath(birth=4.0, death=1.0).paths([0, 1, 2], 10)
-    >>> len(paths)
-    10
+    >>> queue = di.simulators.BirthDeath(birth=1.0, death=2.0, largest=2, per_individual=False)
+    >>> queue.stationary().round(3).tolist()  # every number half as likely as the one below
+    [0.571, 0.286, 0.143]
+    >>> paths = queue.paths([0, 1, 2], 10)
     """
 
     birth: float = 4.0

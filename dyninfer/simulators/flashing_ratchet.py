@@ -39,8 +39,10 @@ class FlashingRatchet(System):
     Examples
     --------
     >>> import dyninfer as di
-    >>> len(di.simulators.FlashingRatchet().paths([0, 1, 2], 10))
-    10
+    >>> ratchet = di.simulators.FlashingRatchet()
+    >>> round(float(ratchet.process().stationary()[:3].sum()), 6)  # on for half of the time
+    0.5
+    >>> paths = ratchet.paths([0, 1, 2], 10)
     """
 
     potential: float = 1.0

@@ -35,8 +35,10 @@ class IonChannel(System):
     Examples
     --------
     >>> import dyninfer as di
-    >>> len(di.simulators.IonChannel().paths([0, 0.1, 0.2], 10))
-    10
+    >>> channel = di.simulators.IonChannel()
+    >>> di.tl.first_passage(channel.process(), 1, start=0)["value"].round(3).tolist()  # 68 ms
+    [0.068]
+    >>> paths = channel.paths([0, 0.1, 0.2], 10)
     """
 
     rates: tuple[float, ...] = (18.678, 11.255, 23.957, 45.549, 2.839, 10.129)

@@ -54,14 +54,13 @@ def information_criteria(
     Examples
     --------
     >>> import dyninfer as di
-    >>> gate = di.MarkovJump([[-1.0, 1.0], [4.0, -4.0]], state_names=["closed", "open"])
-    >>> run = di.simulate(gate, None, range(10), n_paths=200)
-    >>> names = gate.state_names
-    >>> paths = di.Paths(times=[run.times] * 200, states=list(run.states), state_names=names)
+    >>> queue = di.simulators.BirthDeath(birth=1.0, death=2.0, largest=2)
+    >>> paths = queue.paths(range(10), 200)
     >>> all_jumps = di.MarkovJumpInference(observation="exact").fit(paths, progress=False)
-    >>> balanced = di.MarkovJumpInference(observation="exact", jumps=di.Reversible())
-    >>> len(di.tl.information_criteria([all_jumps, balanced.fit(paths, progress=False)]))
-    2
+    >>> to_neighbors = di.MarkovJumpInference(observation="exact", jumps=di.BirthDeath())
+    >>> to_neighbors = to_neighbors.fit(paths, progress=False)
+    >>> di.tl.information_criteria([all_jumps, to_neighbors])["n_parameters"].tolist()
+    [6, 4]
     """
     check_word(n, "n", ("observations", "paths"))
     names: Sequence[Any]

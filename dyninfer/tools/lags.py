@@ -84,10 +84,8 @@ def implied_timescales(
     Examples
     --------
     >>> import dyninfer as di
-    >>> gate = di.MarkovJump([[-1.0, 1.0], [4.0, -4.0]], state_names=["closed", "open"])
-    >>> run = di.simulate(gate, None, range(10), n_paths=200)
-    >>> names = gate.state_names
-    >>> paths = di.Paths(times=[run.times] * 200, states=list(run.states), state_names=names)
+    >>> queue = di.simulators.BirthDeath(birth=1.0, death=2.0, largest=2)
+    >>> paths = queue.paths(range(10), 200)
     >>> list(di.tl.implied_timescales(paths, lags=[1, 2]).columns)
     ['lag', 'process', 'value', 'low', 'high']
     """
@@ -163,10 +161,8 @@ def chapman_kolmogorov(
     Examples
     --------
     >>> import dyninfer as di
-    >>> gate = di.MarkovJump([[-1.0, 1.0], [4.0, -4.0]], state_names=["closed", "open"])
-    >>> run = di.simulate(gate, None, range(10), n_paths=200)
-    >>> names = gate.state_names
-    >>> paths = di.Paths(times=[run.times] * 200, states=list(run.states), state_names=names)
+    >>> queue = di.simulators.BirthDeath(birth=1.0, death=2.0, largest=2)
+    >>> paths = queue.paths(range(10), 200)
     >>> list(di.tl.chapman_kolmogorov(paths, 1).columns)[:4]
     ['time', 'source', 'target', 'predicted']
     """

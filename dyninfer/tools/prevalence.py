@@ -82,11 +82,9 @@ def prevalence(
     Examples
     --------
     >>> import dyninfer as di
-    >>> gate = di.MarkovJump([[-1.0, 1.0], [4.0, -4.0]], state_names=["closed", "open"])
-    >>> run = di.simulate(gate, None, range(10), n_paths=200)
-    >>> names = gate.state_names
-    >>> paths = di.Paths(times=[run.times] * 200, states=list(run.states), state_names=names)
-    >>> table = di.tl.prevalence(gate, paths)
+    >>> queue = di.simulators.BirthDeath(birth=1.0, death=2.0, largest=2)
+    >>> paths = queue.paths(range(10), 200)
+    >>> table = di.tl.prevalence(queue.process(), paths)
     >>> list(table.columns)
     ['time', 'state', 'n_paths', 'observed', 'expected']
     """

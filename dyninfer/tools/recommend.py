@@ -90,8 +90,8 @@ def recommend(table: pd.DataFrame, *, metric: str | None = None) -> Recommendati
     >>> method = di.ActionMatching(width=16)
     >>> keys = {"time_key": "time", "hold_out": 24}
     >>> table = di.tl.compare(adata, method, **keys, max_steps=20, progress=False)
-    >>> type(di.tl.recommend(table)).__name__
-    'Recommendation'
+    >>> di.tl.recommend(table).method
+    'ActionMatching'
     """
     if not isinstance(table, pd.DataFrame):
         raise TypeError(f"table must be what compare returned, found {brief(table)}")

@@ -88,7 +88,7 @@ def velocity_layer(
 
     Examples
     --------
-    >>> import numpy as np, dyninfer as di
+    >>> import dyninfer as di
     >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
     >>> model = di.ActionMatching(width=16)
     >>> model = model.fit(adata, time_key="time", max_steps=20, progress=False)
@@ -167,7 +167,7 @@ def velocity_embedding(
 
     Examples
     --------
-    >>> import numpy as np, dyninfer as di
+    >>> import dyninfer as di
     >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
     >>> model = di.ActionMatching(width=16)
     >>> model = model.fit(adata, time_key="time", max_steps=20, progress=False)
