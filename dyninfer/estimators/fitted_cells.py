@@ -14,6 +14,9 @@ from dyninfer.learning.random import mix64
 N_KEPT = 64
 # Share of the cells at one time that were learned from, above which its scores flatter.
 MANY = 0.5
+# Cells at a time: their tables stay in the processor's cache, and large ones take twenty times
+# as long.
+CHUNK = 4096
 
 
 def fingerprints_by_time(data: Snapshots) -> list[str]:
@@ -76,23 +79,12 @@ def _share_of(text: str, sample: np.ndarray) -> float:
 def _fingerprints(sample: np.ndarray) -> np.ndarray:
     """One number ``(n,)`` for the states of every cell, whatever their number format."""
     numbers = np.empty(len(sample), dtype=np.uint64)
-    # Tables that stay in the processor's cache: large ones take twenty times as long.
-    for begin in range(0, len(sample), _CHUNK):
-        chunk = slice(begin, begin + _CHUNK)
-        numbers[chunk] = _sums(sample[chunk])
-    # The least are kept: sums of like cells lie close, and must not be least together.
-    for shift, factor in _MIXING:
-        numbers ^= numbers >> shift
-        numbers *= factor
-    return numbers ^ (numbers >> np.uint64(31))
-
-
-_CHUNK = 4096
-# Shifts and factors of splitmix64 (Steele, Lea & Flood, 2014, Fig. 17).
-_MIXING = (
-    (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
-    (np.uint64(27), np.uint64(0x94D049BB133111EB)),
-)
+    for begin in range(0, len(sample), CHUNK):
+        chunk = slice(begin, begin + CHUNK)
+        sums = _sums(sample[chunk])
+        # The least are kept: sums of like cells lie close, and must not be least together.
+        numbers[chunk] = mix64(sums)
+    return numbers
 
 
 def _sums(sample: np.ndarray) -> np.ndarray:

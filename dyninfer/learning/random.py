@@ -58,12 +58,12 @@ _MAKERS = frozenset({torch.empty, torch.ones, torch.rand, torch.randn, torch.zer
 _global_generator = threading.RLock()
 
 
-def mix64(*words: int) -> int:
-    """Hash integers to 64 bits.
+def mix64(*words: Any) -> Any:
+    """Hash integers, or arrays of uint64 number by number, to 64 bits.
 
     Chained rounds of splitmix64 (Steele, Lea & Flood, 2014, Fig. 17).
     """
-    state = 0
+    state: Any = 0
     for word in words:
         state = (state ^ (word & MASK64)) + 0x9E3779B97F4A7C15 & MASK64
         state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 & MASK64

@@ -13,6 +13,8 @@ from dyninfer.learning.random import mix64, numpy_stream, seeded_modules, stream
 def test_mixing_is_splitmix64():
     """The first output of splitmix64 from state 0, as published with the generator (Vigna, 2015)."""
     assert mix64(0) == 0xE220A8397B1DCDAF
+    words = np.array([0, 1, 2**63, 2**64 - 1], dtype=np.uint64)
+    assert mix64(words).tolist() == [mix64(int(word)) for word in words]
 
 
 @pytest.mark.parametrize(
