@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
 from numpy import ndarray
 
 # Of a standard normal: 90 % lie within.
-_QUANTILE = 1.6448536269514722
+_QUANTILE = NormalDist().inv_cdf(0.95)
 
 
 def score_velocities(
