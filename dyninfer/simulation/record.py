@@ -72,16 +72,15 @@ class Record:
         # Time 0 is the start, so interval k ends at time k + 1.
         times = slice(intervals.start + 1, intervals.stop + 1)
         n_features = self.states.shape[2]
-        kept = states[..., :n_features]
-        self.states[paths, times] = kept.to(self.states.device, self.states.dtype)
+        kept = states[..., :n_features].to(self.states.dtype)
+        self.states[paths, times] = kept.to(self.states.device)
         # The largest is finite only if all are; their sum may overflow where none of them does.
         sizes = states.detach().abs()
         largest = sizes.amax(-1)
         is_finite = largest.isfinite()
         if states.dtype != self.states.dtype:
             # What overflows in the precision of the results has failed as well.
-            narrow = kept.detach().to(self.states.dtype)
-            is_finite &= narrow.isfinite().all(-1)
+            is_finite &= kept.detach().isfinite().all(-1)
         if self.log_weights is not None and log_weights is not None:
             self.log_weights[paths, times] = log_weights
             # A weight of 0, whose logarithm is −inf, is no failure; NaN is below nothing.
