@@ -175,10 +175,12 @@ def simulate(
     if options.differentiable:
         _check_gradients(options)
     times = check_times(times, options.backward)
-    if to is None:
-        _check_size(process, x0, n_paths, len(times))
-    else:
+    n_kept = len(times)
+    if to is not None:
         _check_stream(options)
+        # Where each path is now; its other times are on the disk.
+        n_kept = 1
+    _check_size(process, x0, n_paths, n_kept)
     n_threads = 1 if _is_small(process, x0, n_paths) else None
     with threads(n_threads):
         result = streamed(to, lambda store: run(process, x0, times, replace(options, to=store)))

@@ -120,6 +120,13 @@ def test_what_cannot_be_streamed_is_refused(tmp_path, name, options, message):
     assert not list(tmp_path.iterdir())
 
 
+def test_more_paths_than_memory_holds_at_one_time_are_refused(tmp_path):
+    # 4 bytes a number, and 8 for the row that a path starts from: 4 · 3 + 8.
+    with pytest.raises(MemoryError, match=r"at 1 time take at least 2e\+05 GB"):
+        simulate(OU, states(), TIMES, n_paths=10**13, to=tmp_path / "a.zarr")
+    assert not list(tmp_path.iterdir())
+
+
 def test_jumps_are_refused(tmp_path):
     process = di.MarkovJump([[-1.0, 1.0], [3.0, -3.0]])
     with pytest.raises(ValueError, match="to cannot be used: the whole numbers"):
