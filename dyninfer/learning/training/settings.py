@@ -41,7 +41,8 @@ class Training(Settings):
         Part of the data held out to choose the number of steps: of the pairs of a plan, all of a
         cell together, or of the paths. Where fewer than fifty cells would be held out, all are, in
         up to five runs, whose mean decides. Of plans so large that they are solved while training
-        goes on, at most 1,024 cells of an interval are. The pairs that were held out are then
+        goes on, at most half a block of an interval is
+        (1,024 cells of the default coupling). The pairs that were held out are then
         learned from as well, for as many steps more as they are more. 0 learns from everything for
         ``max_steps``.
     validate_every : int

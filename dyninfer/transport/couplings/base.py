@@ -111,9 +111,6 @@ class BlockCoupling(Coupling):
 
     # CPU-seconds of a block of 1024, in five dimensions and in fifty.
     block_seconds: ClassVar[float] = 0.3
-    # Whether a block needs nothing but its own samples, so that it can be solved at any time.
-    one_by_one: ClassVar[bool] = True
-
     batch_size: int = 1024
 
     @abstractmethod
@@ -138,6 +135,13 @@ class BlockCoupling(Coupling):
         plan = joined(blocks, plans)
         interval.warn_if_small(self.batch_size)
         return plan
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether a fit may solve blocks at any time, by :meth:`placed` and :meth:`solve` alone."""
+        kind = type(self)
+        # Who plans otherwise must not be passed over.
+        return kind.plan is BlockCoupling.plan and kind.plans is Coupling.plans
 
     def placed(self, interval: Interval) -> Interval:
         """The samples in the coordinates in which they are paired: their own by default."""

@@ -35,8 +35,9 @@ class OTCoupling(BlockCoupling):
     ----------
     workers : int, optional
         Processes that solve blocks, of all intervals together, at the same time; the plans are the
-        same to the last bit. None takes as many as torch has threads where the work is above some
-        20 CPU-seconds, and otherwise solves here.
+        same to the last bit. A number above 1 solves the whole plan before training. With None,
+        large plans are solved while training goes on; where the whole plan is needed, and takes
+        above some 20 CPU-seconds, there are as many as torch has threads.
 
     Examples
     --------
@@ -61,6 +62,13 @@ class OTCoupling(BlockCoupling):
         super().check()
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"OTCoupling.workers must be positive, found {brief(self.workers)}")
+
+    @property
+    def one_by_one(self) -> bool:
+        """See :attr:`BlockCoupling.one_by_one`: not where processes are asked for."""
+        kind = type(self)
+        plans_so = kind.plan is OTCoupling.plan and kind.plans is OTCoupling.plans
+        return plans_so and self.workers in (None, 1)
 
     def solve(self, problem: TransportProblem, rng: Generator) -> Plan:
         """See :meth:`BlockCoupling.solve`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy import ndarray
@@ -70,9 +70,6 @@ class GrowthFirstCoupling(BlockCoupling):
     >>> print(growth[near].mean().round(1), growth[~near].mean().round(1))
     1.5 0.6
     """
-
-    # The axes are of all cells, and what growth is expected comes beside the samples.
-    one_by_one: ClassVar[bool] = False
 
     weigh: UnbalancedWeights | DensityRatio = field(default_factory=UnbalancedWeights)
     axes: int = 5

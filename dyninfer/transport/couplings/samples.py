@@ -139,6 +139,8 @@ class CoupledSamples:
     def _take(self, stretches: list[Stretch]) -> None:
         """Draw from these coupled rows from now on."""
         device = self.states.device
+        # The rows of an interval stand together, of all conditions and blocks.
+        stretches = sorted(stretches, key=lambda stretch: stretch.interval)
         sizes = [len(stretch.mass) for stretch in stretches]
         rows = np.concatenate([stretch.rows for stretch in stretches])
         self.rows = torch.as_tensor(rows, device=device)

@@ -51,7 +51,7 @@ def couple_all(
     control: str | None = None,
     chains: bool = False,
 ) -> list[Stretch]:
-    """Couple all snapshots, sorted by interval.
+    """Couple all snapshots.
 
     Parameters
     ----------
@@ -76,8 +76,8 @@ def couple_all(
             continue
         for j, plan in enumerate(plans):
             stretches.append(_pairs(data, run, j, plan, number))
-    _check_covered(data, stretches, chains)
-    return sorted(stretches, key=lambda stretch: stretch.interval)
+    _check_covered(data, stretches, by_condition, chains)
+    return stretches
 
 
 def supply_of_blocks(
@@ -110,7 +110,7 @@ def supply_of_blocks(
     if seconds_of(sources) < WORTH_STARTING:
         return None
     supply = BlockSupply(sources)
-    _check_covered(data, supply.stretches(), chains=False)
+    _check_covered(data, supply.stretches(), by_condition)
     return supply
 
 
@@ -118,28 +118,26 @@ def _all_runs(
     data: Snapshots, seed: int, by_condition: bool, control: str | None, chains: bool = False
 ) -> Iterator[tuple[int, int, _Run]]:
     """Every run of every condition, with the number of the condition and a seed of its own."""
-    # Without conditions all samples are of one, which has no name.
-    names = condition_names(data) if by_condition else [""]
     least = data.n_times if chains else 2
-    for number, name in enumerate(names):
+    for number, name in enumerate(_names(data, by_condition)):
         rows = [np.arange(n) for n in data.sizes]
         if by_condition:
             rows = rows_by_condition(data, name, control)
         own_seed = subseed(seed, "condition", number)
-        runs = [run for run in _runs(data, rows) if len(run.times) >= least]
-        for run in runs:
-            yield number, own_seed, run
-        if not runs:
-            warn(
-                f"condition {brief(name)} has samples at no two neighbouring times and is not "
-                "learned from; name a control whose samples stand in at earlier times",
-            )
+        for run in _runs(data, rows):
+            if len(run.times) >= least:
+                yield number, own_seed, run
 
 
 def condition_names(data: Snapshots) -> list[str]:
     """Names of the conditions, sorted: their numbers are the places in this list."""
     labels = np.concatenate(_labels(data))
     return np.unique(labels).tolist()
+
+
+def _names(data: Snapshots, by_condition: bool) -> list[str]:
+    # Without conditions all samples are of one, which has no name.
+    return condition_names(data) if by_condition else [""]
 
 
 def _labels(data: Snapshots) -> list[ndarray]:
@@ -299,8 +297,18 @@ def _part(data: Snapshots, rows: list[ndarray], times: list[int]) -> Snapshots:
     )
 
 
-def _check_covered(data: Snapshots, stretches: list[Stretch], chains: bool) -> None:
-    """Raise a ValueError where nothing says how an interval is crossed."""
+def _check_covered(
+    data: Snapshots, stretches: list[Stretch], by_condition: bool, chains: bool = False
+) -> None:
+    """Warn of conditions without pairs; a ValueError where nothing crosses an interval."""
+    learned = {stretch.condition for stretch in stretches}
+    for number, name in enumerate(_names(data, by_condition)):
+        if number not in learned:
+            where = "not at every time" if chains else "at no two neighbouring times"
+            warn(
+                f"condition {brief(name)} has samples {where} and is not learned from; "
+                "name a control whose samples stand in at earlier times",
+            )
     if chains:
         if not stretches:
             raise ValueError(

@@ -10,6 +10,7 @@ import numpy as np
 
 from dyninfer.learning.random import numpy_stream
 from dyninfer.transport.couplings.base import BlockCoupling, Interval, joined
+from dyninfer.transport.couplings.blocks import n_blocks
 from dyninfer.transport.couplings.plan import Plan
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ PACE = 0.006
 # Length of the first block of an interval: exact pairs of 512 samples take a thirtieth of the time
 # of a whole block, and are enough to begin with.
 FIRST_LENGTH = 0.25
-# The most that is held out of an interval: 1024 samples, as validation draws some thousand pairs.
+# The most that is held out of an interval, in blocks: 1024 samples of the default size, as
+# validation draws some thousand pairs.
 MOST_HELD_OUT = 0.5
 
 
@@ -47,7 +49,7 @@ class Source(NamedTuple):
     @property
     def n_blocks(self) -> int:
         """Number of blocks of the whole plan."""
-        return math.ceil(self.size / self.coupling.batch_size)
+        return n_blocks(self.size, self.coupling.batch_size)
 
 
 def seconds_of(sources: list[Source]) -> float:
@@ -156,16 +158,16 @@ class BlockSupply:
         return bool(todo)
 
     def stretches(self, *, with_held_out: bool = True) -> list[Stretch]:
-        """Coupled rows of all blocks that are solved, sorted by interval."""
+        """Coupled rows of all blocks that are solved."""
         stretches = []
         for interval in self.intervals:
             stretches += interval.stretches(with_held_out=with_held_out)
-        return _sorted(stretches)
+        return stretches
 
     def held_out(self) -> list[Stretch]:
-        """Coupled rows that validate, sorted by interval."""
+        """Coupled rows that validate."""
         stretches = [interval.held_out for interval in self.intervals]
-        return _sorted([stretch for stretch in stretches if stretch is not None])
+        return [stretch for stretch in stretches if stretch is not None]
 
     def _line_up(self) -> None:
         """Order in which blocks are solved: round by round, quick ones first."""
@@ -177,7 +179,3 @@ class BlockSupply:
         self.queue = [interval for _, _, interval in turns]
         # When the steps have paid for each.
         self.seconds = np.cumsum([seconds for _, seconds, _ in turns])
-
-
-def _sorted(stretches: list[Stretch]) -> list[Stretch]:
-    return sorted(stretches, key=lambda stretch: stretch.interval)

@@ -8,7 +8,13 @@ import dyninfer as di
 from dyninfer.data.conditions import ConditionCode
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.training import TrainingRun
-from dyninfer.transport.couplings import CoupledSamples, OTCoupling, UnbalancedOTCoupling
+from dyninfer.transport.couplings import (
+    BlockCoupling,
+    CoupledSamples,
+    IndependentCoupling,
+    OTCoupling,
+    UnbalancedOTCoupling,
+)
 from dyninfer.transport.couplings import stretches as plans_of_all
 from dyninfer.transport.couplings import supply as module
 
@@ -127,6 +133,48 @@ def test_conditions_keep_their_shares_while_blocks_come_in():
         _, mass = samples.pairs_in(0)
         is_a = samples.condition[: samples.counts[0]] == 0
         assert float(mass[is_a].sum()) == pytest.approx(0.25, abs=1e-3)
+
+
+class Shuffled(BlockCoupling):
+    """A coupling of a user, whose plan is not made of blocks."""
+
+    def solve(self, problem, rng):
+        raise AssertionError("its own plan must be asked")
+
+    def plan(self, x, y, a, b, seed):
+        return IndependentCoupling().plan(x, y, a, b, seed)
+
+
+class ShuffledToo(OTCoupling):
+    solve = Shuffled.solve
+    plan = Shuffled.plan
+    plans = BlockCoupling.plans
+
+
+@pytest.mark.parametrize("kind", [Shuffled, ShuffledToo])
+def test_a_coupling_that_plans_in_its_own_way_is_asked_for_the_whole_plan(kind):
+    samples = coupled(snapshots(), kind(batch_size=100))
+    assert samples.supply is None
+    partners = IndependentCoupling().pairs_per_sample
+    assert len(samples.rows) >= partners * SIZES[0]
+
+
+def test_workers_have_the_whole_plan_to_share():
+    assert not OTCoupling(workers=2).one_by_one
+    assert OTCoupling(workers=1).one_by_one
+    assert OTCoupling().one_by_one
+
+
+@pytest.mark.parametrize("worth", [0.0, np.inf])
+def test_a_condition_without_pairs_is_named_once(worth, monkeypatch):
+    monkeypatch.setattr(plans_of_all, "WORTH_STARTING", worth)
+    labels = [np.full(n, "a", dtype=object) for n in SIZES]
+    labels[1][:50] = "lonely"
+    code = ConditionCode.of(["a", "lonely"])
+    with pytest.warns(UserWarning, match="lonely") as warnings:
+        coupled(snapshots(conditions=labels), code=code)
+    messages = [str(warning.message) for warning in warnings]
+    assert sum("'lonely' has samples at no two neighbouring" in text for text in messages) == 1
 
 
 METHODS = {
