@@ -64,7 +64,8 @@ class SnapshotEstimator(Estimator):
     Parameters
     ----------
     scale : {"global", "feature"} or None
-        Standardisation of states by the data of ``fit`` less what is held out; undone later.
+        Standardisation of states by the data of ``fit`` less what is held out. Results are in the
+        units of the data.
     training : Training, optional
         Settings of the training loop; None takes the defaults.
     """

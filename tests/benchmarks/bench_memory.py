@@ -25,10 +25,10 @@ import pandas as pd
 import dyninfer as di
 
 N_TIMES = 5
-HEAD = "| cells from | to be read, s | fit, s | annotate, s | simulate, s | peak, GB |"
+HEAD = "| cells from | opened, s | fit, s | annotate, s | simulate, s | peak, GiB |"
 
 
-def gigabytes() -> float:
+def gibibytes() -> float:
     """Most memory that this process has held."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
@@ -64,7 +64,7 @@ def opened(kind: str, folder: Path) -> Any:
 
 def row(kind: str, folder: Path, steps: int) -> str:
     """Use cells of one kind."""
-    before = gigabytes()
+    before = gibibytes()
     ticks = [time.process_time()]
 
     def tick() -> None:
@@ -81,7 +81,7 @@ def row(kind: str, folder: Path, steps: int) -> str:
     model.simulate(cells, times=[0.0, 1.0])
     tick()
     columns = [f"{seconds:.1f}" for seconds in np.diff(ticks)]
-    return f"| {kind} | {' | '.join(columns)} | {gigabytes() - before:.2f} |"
+    return f"| {kind} | {' | '.join(columns)} | {gibibytes() - before:.2f} |"
 
 
 def main() -> None:
