@@ -72,6 +72,11 @@ class Velocities:
         rows = _rows_without(names, hold_out)
         array, features, rep = representation(adata, use_rep)
         key = _checked_key(adata, velocity_key)
+        if key == rep:
+            raise ValueError(
+                f"velocity_key and use_rep both name {quoted(key)}; give positions and velocities "
+                "from different places"
+            )
         moves, other_features, _ = representation(adata, key)
         if len(features) != len(other_features):
             raise ValueError(

@@ -273,3 +273,6 @@ def test_copies_of_cells_and_columns_in_another_order_are_named():
     turned = frame[["b", "a", "c"]]
     with pytest.raises(ValueError, match="'velocity_pca' has the features of 'X_pca' in another"):
         fit(frame, turned, n_neighbors=10)
+    same = cells(x, x)
+    with pytest.raises(ValueError, match="velocity_key and use_rep both name 'X_pca'"):
+        di.VectorFieldGP().fit(same, velocity_key="X_pca")
