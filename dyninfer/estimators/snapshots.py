@@ -64,8 +64,7 @@ class SnapshotEstimator(Estimator):
     Parameters
     ----------
     scale : {"global", "feature"} or None
-        Standardisation of states by the data of ``fit`` less what is held out. Results are in the
-        units of the data.
+        Standardisation of states by the data of ``fit`` less what is held out; undone in results.
     training : Training, optional
         Settings of the training loop; None takes the defaults.
     """
