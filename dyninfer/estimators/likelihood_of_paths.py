@@ -43,6 +43,7 @@ class LikelihoodOfPaths:
         Exact in the linear model; else weighed by ``n_samples`` draws, ten times those of training
         by default: it tends to the truth from below. None where ``path_weight`` is not 1.
         """
+        self._check_fitted()
         if self._path_weight != 1:
             return None
         weights = self._log_weights(paths, n_samples, seed)

@@ -87,7 +87,10 @@ class Families:
                 if view.family == "negative_binomial":
                     shape = 1 / own**2
                     rate = part * rng.gamma(shape, own**2, part.shape)
-                drawn[..., columns] = rng.poisson(rate)
+                # A path that diverged has no rate, and no counts.
+                is_rate = np.isfinite(rate)
+                counts = rng.poisson(np.where(is_rate, rate, 0.0))
+                drawn[..., columns] = np.where(is_rate, counts, np.nan)
             else:
                 drawn[..., columns] = rng.normal(part, own)
         return drawn

@@ -76,7 +76,7 @@ class Observed(Settings):
     Examples
     --------
     >>> import dyninfer as di
-    >>> di.FractionalSDE(state=di.Observed()) .state
+    >>> di.FractionalSDE(state=di.Observed()).state
     Observed()
     """
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from dyninfer.jumps.dwell.apparent import ApparentDwellTimes
 from dyninfer.jumps.dwell.idealise import open_numbers
 from dyninfer.jumps.dwell.law import ApparentLaw, DwellData
-from dyninfer.jumps.dwell.records import DwellTimes
+from dyninfer.jumps.dwell.records import DwellTimes, check_dead_time
 from dyninfer.jumps.dwell.rows import by_row
 from dyninfer.jumps.dwell.saving import SavedFit, tensor_of
 from dyninfer.jumps.likelihood.scheme import RateScheme
@@ -113,6 +113,7 @@ class DwellFit(SavedFit):
             converged=tensor_of(tensors, "converged"),
             iterations=int(facts["iterations"]),
         )
+        check_dead_time(facts["dead_time"])
         open_states = tuple(facts["open_states"])
         # Refuses names of no state here, and not where the law is asked for.
         open_numbers(open_states, names)

@@ -107,6 +107,7 @@ class PhaseFit(SavedFit):
         family = PhaseFamily(kind, check_count(facts["n_phases"], "n_phases"))
         size = family.n_parameters
         theta = tensor_of(tensors, "theta", size)
+        check_dead_time(facts["dead_time"])
         return cls(
             kind=kind,
             law=family.law(theta),

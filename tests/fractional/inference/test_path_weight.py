@@ -83,6 +83,8 @@ def test_no_likelihood_is_reported_of_another_weight():
     ):
         model.elbo(walks())
     assert fitted(1.0).elbo(walks()).shape == (4,)
+    with pytest.raises(ValueError, match="fit"):
+        di.FractionalSDE(inference=di.Variational(path_weight=0.2)).log_likelihoods(walks())
     with pytest.raises(ValueError, match="path_weight must be positive and finite, found 0"):
         fitted(0.0)
 

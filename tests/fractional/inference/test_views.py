@@ -41,6 +41,10 @@ def test_draws_have_the_means_and_variances_of_their_laws():
     np.testing.assert_allclose(drawn.mean(0), 4.0, atol=0.1)
     # Of a rate that varies by a half: 4 + (4 / 2)².
     np.testing.assert_allclose(drawn.var(0), [0.25] * 3 + [4.0] * 4 + [8.0] * 2, rtol=0.06)
+    means[0] = np.nan
+    again = families.draw(means, deviation, np.random.default_rng(0))
+    assert np.isnan(again[0]).all()
+    np.testing.assert_allclose(again[1:].mean(0), 4.0, atol=0.1)
 
 
 def test_every_coordinate_begins_with_a_feature_of_its_own():

@@ -59,7 +59,12 @@ def test_files_that_do_not_hold_together_are_refused_by_name(tmp_path):
         write_model(tmp_path / "changed", tensors | change, metadata)
         with pytest.raises(ValueError, match=message):
             di.load(tmp_path / "changed")
-    metadata["dwell_fit"]["class"] = "Path"
+    facts = metadata["dwell_fit"]
+    facts["dead_time"] = -0.1
+    write_model(tmp_path / "changed", tensors, metadata)
+    with pytest.raises(ValueError, match="dead_time must be a time from 0 on, found -0.1"):
+        di.load(tmp_path / "changed")
+    facts["class"] = "Path"
     write_model(tmp_path / "changed", tensors, metadata)
     with pytest.raises(ValueError, match="'Path', which is no fit of dwell times"):
         di.load(tmp_path / "changed")
