@@ -199,12 +199,18 @@ def read_features(adata: AnnData, provenance: Provenance) -> ndarray:
 
 
 def source_of(provenance: Provenance, key: str, other: str) -> dict[str, Any]:
-    """Keys of the fit; a ValueError where it was not of an AnnData, and has none."""
-    if key not in provenance.source:
+    """Keys of the fit; a ValueError where it was not of an AnnData, or not by this key."""
+    source = provenance.source
+    if key in source:
+        return dict(source)
+    if source:
         raise ValueError(
-            f"the model was not fitted on an AnnData, so it has no keys to read one; give {other}"
+            f"the model was fitted without a {key}, by which these data must be read here; use a "
+            "method whose fit takes one"
         )
-    return dict(provenance.source)
+    raise ValueError(
+        f"the model was not fitted on an AnnData, so it has no keys to read one; give {other}"
+    )
 
 
 def check_features(features: Sequence[str], provenance: Provenance) -> None:

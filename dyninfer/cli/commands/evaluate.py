@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dyninfer.cli.arguments import add_data, add_model, add_seed, positive
 from dyninfer.cli.inputs import check_folder, load_model, read_cells
@@ -25,6 +25,8 @@ EXAMPLES = ["dyninfer evaluate model.safetensors cells.h5ad --out metrics.csv --
 METRICS = ("w1", "w2", "sliced_w2", "mmd", "energy")
 # Those of ``transport.baselines``.
 BASELINES = ("still", "next", "ot", "growth_first")
+# Of a comparison of populations, which methods of paths and of velocities do not make.
+_OF_SNAPSHOTS = ("start", "metrics", "baselines", "max_samples")
 
 
 def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
@@ -38,11 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     parser.add_argument(
         "--start",
         choices=("previous", "first"),
-        default="previous",
         help="simulate from the cells of the time before, or of the first time (default: previous)",
     )
     parser.add_argument(
-        "--metrics", nargs="+", choices=METRICS, default=METRICS, help="distances (default: all)"
+        "--metrics", nargs="+", choices=METRICS, help="distances (default: all)"
     )
     parser.add_argument(
         "--baselines",
@@ -64,25 +65,17 @@ def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the table of distances, and write it and a report where asked."""
-    from dyninfer.estimators import SnapshotEstimator
+    from dyninfer.estimators.fields import refuse_fields
 
     # Before the work, which may take long.
     check_folder(arguments.out)
     check_folder(arguments.report)
     model = load_model(arguments.model, arguments.method)
+    if arguments.report is not None:
+        refuse_fields(model, "a report")
+    options = _options(model, arguments)
     data = read_cells(arguments, model)
-    options = {"seed": arguments.seed}
-    # Python knows the default; None would mean all cells.
-    if arguments.max_samples is not None:
-        options["max_samples"] = arguments.max_samples
-    if isinstance(model, SnapshotEstimator):
-        if arguments.baselines is not None:
-            options["baselines"] = arguments.baselines
-        elif arguments.report is not None and arguments.start == "previous":
-            options["baselines"] = ("still", "ot")
-        table = model.evaluate(data, start=arguments.start, metrics=arguments.metrics, **options)
-    else:
-        table = model.evaluate(data, seed=arguments.seed)
+    table = model.evaluate(data, seed=arguments.seed, **options)
     if arguments.out is not None:
         write_file(arguments.out, table.to_csv(index=False).encode())
     if arguments.json:
@@ -93,6 +86,30 @@ def run(arguments: argparse.Namespace) -> None:
         write_page(arguments.report, model, data, table, arguments)
     if arguments.out is not None and not arguments.json:
         print(f"written to {arguments.out}")
+
+
+def _options(model: Estimator, arguments: argparse.Namespace) -> dict[str, Any]:
+    """What ``evaluate`` is given beside the data; it has defaults for the rest."""
+    from dyninfer.estimators import SnapshotEstimator
+
+    options = {}
+    for name in _OF_SNAPSHOTS:
+        value = getattr(arguments, name)
+        if value is not None:
+            options[name] = value
+    if not isinstance(model, SnapshotEstimator):
+        for name in options:
+            flag = name.replace("_", "-")
+            raise ValueError(
+                f"--{flag} is of a comparison of populations, which {type(model).__name__} does "
+                "not make; leave it out"
+            )
+        return options
+    # Transport pairs the times before and after, so that it has no rival from the first on.
+    is_stepwise = options.get("start") != "first"
+    if arguments.report is not None and is_stepwise:
+        options.setdefault("baselines", ("still", "ot"))
+    return options
 
 
 def write_page(

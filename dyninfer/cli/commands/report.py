@@ -34,9 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Evaluate the model beside baselines, and write the page."""
     from dyninfer.estimators import SnapshotEstimator
+    from dyninfer.estimators.fields import refuse_fields
 
     check_folder(arguments.out)
     model = load_model(arguments.model, arguments.method)
+    # Before the evaluation, whose table no page could hold.
+    refuse_fields(model, "a report")
     data = read_cells(arguments, model)
     options: dict[str, Any] = {"seed": arguments.seed}
     # Methods of paths score the last value, held still, by themselves.
