@@ -42,9 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
         choices=("previous", "first"),
         help="simulate from the cells of the time before, or of the first time (default: previous)",
     )
-    parser.add_argument(
-        "--metrics", nargs="+", choices=METRICS, help="distances (default: all)"
-    )
+    parser.add_argument("--metrics", nargs="+", choices=METRICS, help="distances (default: all)")
     parser.add_argument(
         "--baselines",
         nargs="+",
