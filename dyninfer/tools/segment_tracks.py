@@ -12,6 +12,7 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from dyninfer.data import keys
+from dyninfer.data.columns import obs_column
 from dyninfer.data.paths import Paths
 from dyninfer.data.paths.frames import frame_numbers, frame_of
 from dyninfer.data.reading import is_anndata, read_paths
@@ -120,6 +121,8 @@ def segment_tracks(
     source = keys.chosen(locals(), ("time_key", "path_key", "use_rep"))
     columns = (error,) if isinstance(error, str) else ()
     if columns and is_anndata(data):
+        # Here, since a reader would call it a covariate.
+        obs_column(data, error, "error")
         source = source | {"covariate_keys": [error]}
     paths = read_paths(data, source, reader="segment_tracks", reason=_REASON)
     if paths.discrete:

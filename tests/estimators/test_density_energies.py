@@ -193,5 +193,6 @@ def test_states_that_are_not_finite_have_no_density_and_stop_no_fit_by_an_error(
     assert KernelDensity(states).log_density(torch.zeros(4, 2)).isnan().all()
     # Of what has a density, all is as before.
     flat = torch.zeros(20, 2)
-    x = torch.zeros(1, 2, dtype=torch.float64)
-    assert KernelDensity(flat).log_density(x).isfinite().all()
+    for dtype in (torch.float32, torch.float64):
+        x = torch.zeros(1, 2, dtype=dtype)
+        assert KernelDensity(flat).log_density(x).isfinite().all()

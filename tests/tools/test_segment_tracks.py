@@ -1,3 +1,4 @@
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
@@ -138,6 +139,13 @@ def test_dim_frames_are_no_change_of_motion():
     assert known.groupby("path").size().tolist() == [1, 1]
     assert blind.groupby("path").size().min() > 1
     assert ((known["alpha_low"] < 1.0) & (known["alpha_high"] > 1.0)).all()
+
+
+def test_a_column_of_errors_that_is_missing_is_named_as_one():
+    obs = pd.DataFrame({"track": "a", "t": np.arange(40.0), "sigma": 1.0})
+    cells = ad.AnnData(track((1.0, 1.0, 39)), obs=obs.set_index(obs.index.astype(str)))
+    with pytest.raises(KeyError, match="error 'sd' is not in adata.obs"):
+        di.tl.segment_tracks(cells, path_key="track", time_key="t", use_rep="X", error="sd")
 
 
 def test_division_is_the_best_of_all():

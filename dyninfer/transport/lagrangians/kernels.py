@@ -64,8 +64,9 @@ class KernelDensity:
         squares = deviation.T @ deviation
         covariance = squares / n
         variances = covariance.diagonal()
-        # Of cells that are all the same, too, there is a density.
-        tiny = torch.finfo(points.dtype).tiny
+        # Of cells that are all the same, too, there is a density; its root must have an inverse in
+        # single precision, in which states may come.
+        tiny = torch.finfo(torch.float32).tiny
         least = LEAST_VARIANCE * variances.mean() + tiny
         variances.add_(least)
         factor, fault = torch.linalg.cholesky_ex(covariance)
