@@ -122,8 +122,8 @@ def segment_tracks(
     columns = (error,) if isinstance(error, str) else ()
     if columns and is_anndata(data):
         # Here, since a reader would call it a covariate.
-        obs_column(data, error, "error")
-        source = source | {"covariate_keys": [error]}
+        obs_column(data, columns[0], "error")
+        source = source | {"covariate_keys": list(columns)}
     paths = read_paths(data, source, reader="segment_tracks", reason=_REASON)
     if paths.discrete:
         raise TypeError("segment_tracks reads positions, and these paths have discrete states")
