@@ -19,16 +19,29 @@ from dyninfer.transport.couplings.problem import TransportProblem, failed
 
 if TYPE_CHECKING:
     from dyninfer.data.snapshots import Snapshots
+    from dyninfer.transport.couplings.axes import LeadingAxes
 
 
 class Interval(NamedTuple):
-    """Two neighbouring snapshots: the arguments of :meth:`Coupling.plan`."""
+    """Two neighbouring snapshots: the arguments of :meth:`Coupling.plan`, and what else is known.
+
+    What a coupling works out once for all blocks stands here too.
+    """
 
     x: ndarray  # (n, d)
     y: ndarray  # (m, d)
     a: ndarray  # (n,)
     b: ndarray  # (m,)
     seed: int
+    # (n,) log-growth that the first sample is expected to have; None where unknown
+    growth: ndarray | None = None
+    # on which growth is told from motion, where that is asked
+    axes: LeadingAxes | None = None
+
+    @property
+    def arguments(self) -> tuple[ndarray, ndarray, ndarray, ndarray, int]:
+        """Those of :meth:`Coupling.plan`."""
+        return self.x, self.y, self.a, self.b, self.seed
 
     def cut(self, size: int) -> Cut:
         """Both samples, cut into blocks of a size that are composed as the whole."""
@@ -79,20 +92,27 @@ class Coupling(Settings):
         seed : int
             Every interval draws from a stream of its own; see :func:`intervals`.
         """
-        return [self.plan(*interval) for interval in intervals(data, samples, seed)]
+        return [self.plan(*interval.arguments) for interval in intervals(data, samples, seed)]
 
 
 def intervals(data: Snapshots, samples: list[ndarray], seed: int) -> list[Interval]:
-    """Return the arguments of :meth:`Coupling.plan` for every interval."""
+    """Return the two snapshots of every interval, and the growth that is expected in it."""
     weights = [data.weights_at(t) for t in data.times]
     problems = []
     for k in range(data.n_times - 1):
+        growth = None
+        if data.growth is not None:
+            end = data.times[k + 1]
+            begin = data.times[k]
+            gap = end - begin
+            growth = data.growth[k] * gap
         interval = Interval(
             x=samples[k],
             y=samples[k + 1],
             a=weights[k],
             b=weights[k + 1],
             seed=subseed(seed, "interval", k),
+            growth=growth,
         )
         problems.append(interval)
     return problems
@@ -127,24 +147,36 @@ class BlockCoupling(Coupling):
 
     def plan(self, x: ndarray, y: ndarray, a: ndarray, b: ndarray, seed: int) -> Plan:
         """See :meth:`Coupling.plan`."""
+        return self.plan_interval(Interval(x, y, a, b, seed))
+
+    def plan_interval(self, interval: Interval) -> Plan:
+        """Pair all blocks of an interval."""
         self.check()
-        interval = self.placed(Interval(x, y, a, b, seed))
+        interval = self.placed(interval)
         blocks = interval.cut(self.batch_size).blocks()
-        rng = numpy_stream(seed, "pairs")
-        plans = [self.solve(block.problem(interval.x, interval.y), rng) for block in blocks]
+        rng = numpy_stream(interval.seed, "pairs")
+        plans = [self.solve_block(interval, block, rng) for block in blocks]
         plan = joined(blocks, plans)
         interval.warn_if_small(self.batch_size)
         return plan
 
+    def solve_block(self, interval: Interval, block: Block, rng: Generator) -> Plan:
+        """Pair one block of an interval that is :meth:`placed`; rows are numbered in the block."""
+        problem = block.problem(interval.x, interval.y)
+        return self.solve(problem, rng)
+
     @property
     def one_by_one(self) -> bool:
-        """Whether a fit may solve blocks at any time, by :meth:`placed` and :meth:`solve` alone."""
+        """Whether a fit may solve blocks at any time, by :meth:`placed` and :meth:`solve_block`."""
         kind = type(self)
         # Who plans otherwise must not be passed over.
         return kind.plan is BlockCoupling.plan and kind.plans is Coupling.plans
 
     def placed(self, interval: Interval) -> Interval:
-        """The samples in the coordinates in which they are paired: their own by default."""
+        """The samples in the coordinates in which they are paired, and what blocks share.
+
+        By default, the samples as they are.
+        """
         return interval
 
     def seconds(self, n: float) -> float:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 from numpy import ndarray
 
-from dyninfer.transport.couplings.axes import on_leading_axes
-from dyninfer.transport.couplings.base import BlockCoupling, Interval, intervals, joined
+from dyninfer.transport.couplings.axes import leading_axes
+from dyninfer.transport.couplings.base import BlockCoupling, Interval, intervals
+from dyninfer.transport.couplings.blocks import Block
 from dyninfer.transport.couplings.density_ratio import DensityRatio
 from dyninfer.transport.couplings.emd import emd
 from dyninfer.transport.couplings.plan import Plan, weighted
@@ -71,6 +72,8 @@ class GrowthFirstCoupling(BlockCoupling):
     1.5 0.6
     """
 
+    block_seconds: ClassVar[float] = 0.4
+
     weigh: UnbalancedWeights | DensityRatio = field(default_factory=UnbalancedWeights)
     axes: int = 5
     batch_size: int = 1024
@@ -91,46 +94,36 @@ class GrowthFirstCoupling(BlockCoupling):
         """Refused: squared distances do not say where the cells are."""
         raise ValueError("GrowthFirstCoupling must know the states; call plan(x, y, a, b, seed)")
 
-    def plan(self, x: ndarray, y: ndarray, a: ndarray, b: ndarray, seed: int) -> Plan:
-        """See :meth:`Coupling.plan`."""
-        interval = Interval(x, y, a, b, seed)
-        return self._plan(interval, None)
-
     def plans(self, data: Snapshots, samples: list[ndarray], seed: int) -> list[Plan]:
-        """See :meth:`Coupling.plans`."""
-        plans = []
-        every_interval = intervals(data, samples, seed)
-        for k, interval in enumerate(every_interval):
-            growth = None
-            if data.growth is not None:
-                end = data.times[k + 1]
-                begin = data.times[k]
-                gap = end - begin
-                growth = data.growth[k] * gap
-            plans.append(self._plan(interval, growth))
-        return plans
+        """See :meth:`Coupling.plans`; growth that the data expect is a prior."""
+        return [self.plan_interval(interval) for interval in intervals(data, samples, seed)]
 
-    def _plan(self, interval: Interval, expected_growth: ndarray | None) -> Plan:
-        """Plan of one interval, given the log-growth ``(n,)`` expected of its first sample."""
-        self.check()
-        x, y, a, b, _ = interval
-        blocks = interval.cut(self.batch_size).blocks()
+    @property
+    def one_by_one(self) -> bool:
+        """See :attr:`BlockCoupling.one_by_one`."""
+        kind = type(self)
+        plans_so = kind.plans is GrowthFirstCoupling.plans
+        return plans_so and kind.plan is BlockCoupling.plan
+
+    def placed(self, interval: Interval) -> Interval:
+        """See :meth:`BlockCoupling.placed`: with the axes on which growth is told from motion."""
         # Common to all blocks: the axes of a few cells would be those of their noise.
-        u, v = on_leading_axes(x, y, a, b, self.axes)
-        plans = []
-        for block in blocks:
-            x_in_block = u[block.rows]
-            y_in_block = v[block.columns]
-            ends = Ends(x=x_in_block, y=y_in_block, a=block.a, b=block.b)
-            if expected_growth is not None:
-                growth = expected_growth[block.rows]
-                ends = ends._replace(expected_growth=growth)
-            problem = block.problem(x, y)
-            halfway = self.weigh.halfway(ends)
-            plans.append(_pairs(problem, halfway))
-        plan = joined(blocks, plans)
-        interval.warn_if_small(self.batch_size)
-        return plan
+        axes = leading_axes(*interval.arguments, self.axes)
+        return interval._replace(axes=axes)
+
+    def solve_block(self, interval: Interval, block: Block, rng: np.random.Generator) -> Plan:
+        """See :meth:`BlockCoupling.solve_block`."""
+        axes = interval.axes
+        if axes is None:
+            raise ValueError("GrowthFirstCoupling pairs blocks of an interval that is placed")
+        x = axes.coordinates(interval.x[block.rows])
+        y = axes.coordinates(interval.y[block.columns])
+        growth = interval.growth
+        if growth is not None:
+            growth = growth[block.rows]
+        halfway = self.weigh.halfway(Ends(x, y, block.a, block.b, growth))
+        problem = block.problem(interval.x, interval.y)
+        return _pairs(problem, halfway)
 
 
 class _Pairs(NamedTuple):

@@ -197,7 +197,7 @@ def _plans(
     problems = intervals(part, states, seed)
     # There is one time more than intervals.
     for k, interval in zip(run.times, problems, strict=False):
-        plan = coupling[k].plan(*interval)
+        plan = coupling[k].plan(*interval.arguments)
         plans.append(plan)
     return plans
 

@@ -117,10 +117,9 @@ class IntervalBlocks:
     def _solved(self, begin: float, end: float, *names: str | int) -> Stretch:
         """Coupled rows between two places of the cut."""
         block = self.cut.between(begin, end)
-        problem = block.problem(self.interval.x, self.interval.y)
         # A stream for each block: it must not matter which were solved before.
         rng = numpy_stream(self.interval.seed, *names)
-        plan = self.coupling.solve(problem, rng)
+        plan = self.coupling.solve_block(self.interval, block, rng)
         return self.stretch(joined([block], [plan]))
 
 

@@ -16,7 +16,7 @@ from dyninfer.transport.couplings import (
     OTCoupling,
     UnbalancedWeights,
 )
-from dyninfer.transport.couplings.axes import on_leading_axes
+from dyninfer.transport.couplings.axes import MOST_LOOKED_AT, leading_axes
 from dyninfer.transport.couplings.density_ratio import effective_share
 from dyninfer.transport.couplings.reweighting import Ends
 
@@ -182,7 +182,8 @@ def test_axes_are_those_of_a_principal_component_analysis():
     y = x[:50] + 1.0
     for n in (80, 5):  # more cells than features, and fewer
         first, second = x[:n], y[:n]
-        u, v = on_leading_axes(first, second, weights(n), weights(len(second)), 3)
+        axes = leading_axes(first, second, weights(n), weights(len(second)), 0, 3)
+        u, v = axes.coordinates(first), axes.coordinates(second)
         assert u.shape == (n, 3)
         both = np.concatenate([u, v])
         w = 0.5 * np.concatenate([weights(n), weights(len(second))])
@@ -191,6 +192,21 @@ def test_axes_are_those_of_a_principal_component_analysis():
         variances = np.linalg.svd(scale, compute_uv=False)[:3] ** 2
         mine = np.sort(w @ both**2)[::-1]
         assert np.allclose(mine / mine[0], variances / variances[0])
+
+
+def test_axes_of_many_cells_are_those_of_a_part_drawn_by_weight():
+    """One cell in a hundred varies along another axis, and has nearly all of the weight."""
+    rng = np.random.default_rng(0)
+    n = 3 * MOST_LOOKED_AT
+    x = rng.normal(size=(n, 6)) * (1.0, 3.0, 0.1, 0.1, 0.1, 0.1)
+    heavy = np.arange(n) % 100 == 0
+    x[heavy] = x[heavy][:, ::-1]
+    w = np.where(heavy, 1e4, 1.0)
+    w = w / w.sum()
+    directions = leading_axes(x, x[:50], w, w[:50] / w[:50].sum(), 0, 1).directions
+    assert np.abs(directions[4, 0]) > 0.9999
+    again = leading_axes(x, x[:50], w, w[:50] / w[:50].sum(), 0, 1).directions
+    np.testing.assert_array_equal(directions, again)
 
 
 def test_given_masses_set_the_mean_growth():

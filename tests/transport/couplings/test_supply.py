@@ -11,6 +11,8 @@ from dyninfer.learning.training import TrainingRun
 from dyninfer.transport.couplings import (
     BlockCoupling,
     CoupledSamples,
+    DensityRatio,
+    GrowthFirstCoupling,
     IndependentCoupling,
     OTCoupling,
     UnbalancedOTCoupling,
@@ -36,11 +38,11 @@ def snapshots(**extra):
     return di.Snapshots(times=TIMES, samples=samples, **extra)
 
 
-def coupled(data, coupling=None, **options):
+def coupled(data, coupling=None, *, in_turn=True, **options):
     scaling = Scaling.from_samples(data.times, list(data.samples), None)
     coupling = coupling or OTCoupling(batch_size=100)
     place = (torch.device("cpu"), torch.float64)
-    return CoupledSamples(data, scaling, coupling, 0, *place, in_turn=True, **options)
+    return CoupledSamples(data, scaling, coupling, 0, *place, in_turn=in_turn, **options)
 
 
 def weights_of_pairs(samples, k, end):
@@ -71,6 +73,51 @@ def test_all_blocks_together_reproduce_weights_and_masses_exactly(held_out):
         for end in (0, 1):
             expected = relative[k + end] * data.weights_at(TIMES[k + end])
             np.testing.assert_allclose(weights_of_pairs(samples, k, end), expected, atol=1e-15)
+
+
+COUPLINGS = {
+    "plain": OTCoupling(batch_size=100),
+    "growth first": GrowthFirstCoupling(batch_size=100, axes=1),
+    "growth first by odds": GrowthFirstCoupling(
+        batch_size=100, weigh=DensityRatio(neighbors=20), axes=1
+    ),
+}
+
+
+def pairs_of(samples):
+    """Rows, mass and log-weights of all pairs, in an order of their own."""
+    mass = torch.cat([samples.pairs_in(k)[1] for k in (0, 1)])
+    first, last = samples.rows.T
+    order = np.lexsort((samples.log_weights[:, 0], samples.condition, last, first))
+    return samples.rows[order], mass[order], samples.log_weights[order]
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("plain", "conditions"),
+        ("growth first", "growth"),
+        ("growth first", "conditions"),
+        ("growth first by odds", "nothing"),
+    ],
+)
+def test_all_blocks_together_are_the_whole_plan(name, given):
+    rng = np.random.default_rng(1)
+    extra = {"weights": [rng.uniform(0.5, 2, n) for n in SIZES], "masses": (1.0, 3.0, 2.0)}
+    options = {}
+    if given == "growth":
+        extra["growth"] = [rng.normal(size=n) for n in SIZES]
+    if given == "conditions":
+        extra["conditions"] = [np.where(np.arange(n) % 3, "a", "b") for n in SIZES]
+        options["code"] = ConditionCode.of(["a", "b"])
+    data = snapshots(**extra)
+    in_turn = coupled(data, COUPLINGS[name], **options)
+    in_turn.reach(10_000)
+    whole = coupled(data, COUPLINGS[name], in_turn=False, **options)
+    assert in_turn.supply is not None
+    assert whole.supply is None
+    for one, other in zip(pairs_of(in_turn), pairs_of(whole), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-15)
 
 
 def test_no_more_is_solved_than_the_steps_pay_for_and_few_blocks_have_the_mean_of_all():
@@ -151,7 +198,12 @@ class ShuffledToo(OTCoupling):
     plans = BlockCoupling.plans
 
 
-@pytest.mark.parametrize("kind", [Shuffled, ShuffledToo])
+class ShuffledGrowth(GrowthFirstCoupling):
+    plan = Shuffled.plan
+    plans = BlockCoupling.plans
+
+
+@pytest.mark.parametrize("kind", [Shuffled, ShuffledToo, ShuffledGrowth])
 def test_a_coupling_that_plans_in_its_own_way_is_asked_for_the_whole_plan(kind):
     samples = coupled(snapshots(), kind(batch_size=100))
     assert samples.supply is None
@@ -163,6 +215,7 @@ def test_workers_have_the_whole_plan_to_share():
     assert not OTCoupling(workers=2).one_by_one
     assert OTCoupling(workers=1).one_by_one
     assert OTCoupling().one_by_one
+    assert GrowthFirstCoupling().one_by_one
 
 
 @pytest.mark.parametrize("worth", [0.0, np.inf])
@@ -181,6 +234,9 @@ METHODS = {
     "interpolant": di.StochasticInterpolant(coupling=OTCoupling(batch_size=100), width=16),
     "growth": di.ActionMatching(
         growth_penalty=1.0, coupling=UnbalancedOTCoupling(batch_size=100), width=16
+    ),
+    "growth first": di.ActionMatching(
+        growth_penalty=1.0, coupling=GrowthFirstCoupling(batch_size=100), width=16
     ),
     "flow": di.WassersteinLagrangianFlow(
         coupling=OTCoupling(batch_size=100), width=16, curve_width=16
