@@ -172,7 +172,7 @@ class GivenPairs(Coupling):
 
     def _with_the_rest(self, rows: ndarray, columns: ndarray, interval: Interval) -> Plan:
         """Plan of the given pairs, and of the cells that have none."""
-        x, y, a, b, seed = interval
+        x, y, a, b, seed = interval.arguments
         start = _shared(a, rows)
         end = _shared(b, columns)
         free_a = _unpaired(a, rows)
