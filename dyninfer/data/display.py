@@ -1,4 +1,4 @@
-"""How paths and trajectories show themselves in a terminal and in a notebook."""
+"""How data and models show themselves in a terminal and in a notebook."""
 
 from __future__ import annotations
 
@@ -91,17 +91,21 @@ def listed(names: Sequence[str], most: int = MOST_NAMES) -> str:
 
 def html(traj: Trajectories) -> str:
     """A table with a small picture for a notebook."""
+    return table(title(traj), rows(traj), thumbnail(traj))
+
+
+def table(title: str, lines: Mapping[str, str], picture: str = "") -> str:
+    """A title and a table of labels and values for a notebook, beside a picture if there is one."""
     cell = "<td style='text-align:left'>"
-    table = ""
-    for key, value in rows(traj).items():
+    body = ""
+    for key, value in lines.items():
         label = f"{cell}<b>{escape(key)}</b></td>"
         cell_text = escape(value)
-        table += f"<tr>{label}{cell}{cell_text}</td></tr>"
-    head = f"<b>{escape(title(traj))}</b>"
-    picture = thumbnail(traj)
+        body += f"<tr>{label}{cell}{cell_text}</td></tr>"
+    head = f"<b>{escape(title)}</b>"
     return (
         f"<div>{head}<div style='display:flex;gap:1em;align-items:center'>"
-        f"{picture}<table>{table}</table></div></div>"
+        f"{picture}<table>{body}</table></div></div>"
     )
 
 

@@ -24,6 +24,7 @@ from dyninfer.data.reading import is_anndata
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.estimators.loading import check_identity, check_shapes, restored
 from dyninfer.estimators.placing import Placed
+from dyninfer.estimators.summary import Summarised
 from dyninfer.learning.model_file import (
     FORMAT,
     check_format,
@@ -63,7 +64,7 @@ class Reading(NamedTuple):
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
-class Estimator(Placed, Settings, ABC):
+class Estimator(Placed, Summarised, Settings, ABC):
     """Base of all methods: settings in the constructor, data in ``fit``, results in ``process_``.
 
     A method derives from :class:`SnapshotEstimator`, :class:`PathEstimator` or
@@ -413,8 +414,6 @@ class Estimator(Placed, Settings, ABC):
                 )
 
     def _known(self) -> Provenance:
-        try:
-            return vars(self)["provenance_"]
-        except KeyError:
+        if "provenance_" not in vars(self):
             self._check_fitted()
-            raise
+        return vars(self)["provenance_"]

@@ -96,6 +96,13 @@ class IndexOfMemory:
             table.index = pd.Index(self._fitted.moments, name="time")
         return table
 
+    def learned(self) -> dict[str, pd.DataFrame]:
+        """The index of memory with 95 % intervals, by name; see :meth:`summary`."""
+        table = self.hurst_table()
+        if self.noise.changes:
+            table = table.reset_index()
+        return {"index of memory": table}
+
     def _check_changes(self, name: str) -> None:
         """Raise a ValueError where an index is asked for at times and has none."""
         if not self.noise.changes:

@@ -294,6 +294,11 @@ class MarkovJumpInference(JumpEstimator):
         self._check_fitted()
         return self.posterior_.table(self.process_.state_names, level)
 
+    def learned(self) -> dict[str, pd.DataFrame]:
+        """Rates with 90 % intervals, by name; see :meth:`summary`."""
+        self._check_fitted()
+        return {"rates": self.confidence_intervals()}
+
     def sample_processes(self, n: int, seed: int = 0) -> MarkovJump:
         """A batch of ``n`` processes of the posterior.
 

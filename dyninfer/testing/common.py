@@ -163,6 +163,9 @@ def check_provenance_is_kept(model: Estimator, example: Example) -> None:
     features = provenance.features
     assert tuple(model.feature_names_in_) == features, "feature_names_in_ are others"
     assert model.n_features_in_ == len(features), "n_features_in_ is not their number"
+    page = str(model.summary())
+    for fact in (model.status_, features[0], str(hold_out[0])):
+        assert fact in page, f"the summary does not tell {fact}"
 
 
 def check_resumes(model: Estimator, example: Example) -> None:

@@ -111,11 +111,22 @@ def test_the_repr_shows_times_sizes_and_masses():
     text = repr(make(masses=[1, 2, 3.5], weights=[np.ones(n) for n in (5, 7, 6)]))
     assert text.splitlines() == [
         "Snapshots: 3 times, 18 samples x 2 features",
-        "    time 0: 5, mass 1",
-        "    time 1: 7, mass 2",
-        "    time 4: 6, mass 3.5",
-        "    with weights",
+        "    time 0  5, mass 1",
+        "    time 1  7, mass 2",
+        "    time 4  6, mass 3.5",
+        "    with    weights",
     ]
+
+
+def test_times_that_agree_to_six_digits_keep_a_line_each():
+    close = Snapshots(times=[1.0, 1.00000001], samples=[np.ones((2, 1)), np.ones((3, 1))])
+    assert repr(close).splitlines()[1:] == ["    time 1           2", "    time 1.00000001  3"]
+
+
+def test_a_notebook_shows_what_a_terminal_does():
+    page = make(masses=[1, 2, 3.5])._repr_html_()
+    assert "<b>Snapshots: 3 times, 18 samples x 2 features</b>" in page
+    assert "<b>time 4</b></td><td style='text-align:left'>6, mass 3.5</td>" in page
 
 
 @pytest.mark.parametrize(

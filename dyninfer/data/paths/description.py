@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from dyninfer.data.paths.paths import Paths
 
 
-def description(paths: Paths) -> str:
-    """Size, times, states and what else there is, a line each."""
+def description(paths: Paths) -> tuple[str, dict[str, str]]:
+    """Title, and times, states and what else there is, as label and value."""
     times = np.concatenate(paths.times)
     lengths = paths.lengths
     first = as_text(times.min())
@@ -40,5 +40,4 @@ def description(paths: Paths) -> str:
     if paths.covariates is not None:
         lines["covariates"] = display.listed(paths.covariates.columns)
     observations = counted(len(times), "observation")
-    first_line = f"Paths: {size}, {observations}"
-    return display.block(first_line, lines)
+    return f"Paths: {size}, {observations}", lines

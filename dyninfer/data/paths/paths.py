@@ -12,6 +12,7 @@ import torch
 from numpy import ndarray
 from torch import Tensor
 
+from dyninfer.data import display
 from dyninfer.data.arrays import as_list
 from dyninfer.data.columns import MissingKey
 from dyninfer.data.paths import checks, reading
@@ -380,7 +381,10 @@ class Paths:
         )
 
     def __repr__(self) -> str:
-        return description(self)
+        return display.block(*description(self))
+
+    def _repr_html_(self) -> str:
+        return display.table(*description(self))
 
     def _numbers(self, paths: Any) -> ndarray:
         """Numbers of the paths that a slice, mask, or list of numbers or names selects."""

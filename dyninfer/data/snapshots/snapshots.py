@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy import ndarray
 
+from dyninfer.data import display
 from dyninfer.data.arrays import as_list
 from dyninfer.data.representation import check_finite
 from dyninfer.data.snapshots import checks, reading
+from dyninfer.data.snapshots.description import description
 from dyninfer.data.times import Clock
 from dyninfer.data.words import as_text, counted
 from dyninfer.learning.random import numpy_stream
@@ -59,9 +61,9 @@ class Snapshots:
     >>> from dyninfer import Snapshots
     >>> Snapshots(times=[0, 1, 4], samples=[np.zeros((5, 2)), np.ones((7, 2)), np.ones((6, 2))])
     Snapshots: 3 times, 18 samples x 2 features
-        time 0: 5
-        time 1: 7
-        time 4: 6
+        time 0  5
+        time 1  7
+        time 4  6
     """
 
     times: ndarray
@@ -298,25 +300,7 @@ class Snapshots:
         object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
-        n_samples = sum(self.sizes)
-        lines = [
-            f"Snapshots: {counted(self.n_times, 'time')}, {counted(n_samples, 'sample')} x "
-            f"{counted(self.n_features, 'feature')}"
-        ]
-        for k, n in enumerate(self.sizes):
-            time = as_text(self.times[k])
-            line = f"    time {time}: {n}"
-            if self.masses is not None:
-                line += f", mass {self.masses[k]:g}"
-            lines.append(line)
-        extras = []
-        if self.weights is not None:
-            extras.append("weights")
-        if self.conditions is not None:
-            extras.append("conditions")
-        if self.growth is not None:
-            extras.append("growth")
-        if extras:
-            words = " and ".join(extras)
-            lines.append(f"    with {words}")
-        return "\n".join(lines)
+        return display.block(*description(self))
+
+    def _repr_html_(self) -> str:
+        return display.table(*description(self))

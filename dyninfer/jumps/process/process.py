@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dyninfer.data import display
 from dyninfer.data.arrays import as_list
 from dyninfer.jumps.process import chain, checks
+from dyninfer.jumps.process.description import description
 from dyninfer.learning.settings import brief
 
 States = str | int | Sequence[str | int]
@@ -45,6 +46,10 @@ class MarkovJump(nn.Module):
     --------
     >>> from dyninfer.jumps.process import MarkovJump
     >>> gate = MarkovJump([[-1.0, 1.0], [3.0, -3.0]], state_names=["closed", "open"])
+    >>> gate
+    MarkovJump: 2 states
+        closed>open  1
+        open>closed  3
     >>> gate.stationary().tolist()
     [0.75, 0.25]
     """
@@ -73,6 +78,12 @@ class MarkovJump(nn.Module):
         """Make a process of jump rates ``(..., S, S)`` whose diagonal is to be filled in."""
         square = checks.as_square(rates, "rates")
         return cls(chain.with_diagonal(square), **keywords)
+
+    def __repr__(self) -> str:
+        return display.block(*description(self))
+
+    def _repr_html_(self) -> str:
+        return display.table(*description(self))
 
     @property
     def n_states(self) -> int:

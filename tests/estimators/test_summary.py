@@ -1,0 +1,80 @@
+"""What a fitted model says of itself on one page."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.exceptions import NotFittedError
+
+import dyninfer as di
+
+
+@pytest.fixture(scope="module")
+def gates():
+    """Two states, seen once a second."""
+    states = [[0, 0, 1, 1, 0, 1], [1, 1, 1, 0, 0, 0], [0, 1, 0, 0, 1, 1]]
+    return di.Paths(times=[np.arange(6.0)] * 3, states=states, state_names=["shut", "open"])
+
+
+def test_a_page_says_what_was_learned_from_and_what_came_out(gates):
+    model = di.MarkovJumpInference(observation="exact", refine=False).fit(gates, progress=False)
+    page = model.summary()
+    lines = str(page).splitlines()
+    assert lines[0] == f"MarkovJumpInference: {model.status_}"
+    assert "data       18 observations, times 0 to 5" in lines[1]
+    rates = model.confidence_intervals()
+    pd.testing.assert_frame_equal(page.tables["rates"], rates)
+    assert f"{rates['rate'][0]:.4g}" in str(page)
+    assert repr(page) == str(page)
+    assert "<td>shut</td>" in page._repr_html_()
+
+
+def test_a_saved_model_has_the_same_page(gates, tmp_path):
+    model = di.MarkovJumpInference(observation="exact", refine=False).fit(gates, progress=False)
+    saved = di.load(model.save(tmp_path / "model"))
+    assert str(saved.summary()) == str(model.summary())
+
+
+def test_coefficients_of_a_library_are_shown():
+    process = di.simulators.OrnsteinUhlenbeck(rate=1.0, sigma=0.5, dimension=1)
+    paths = process.paths(np.arange(0, 2, 0.05), 20)
+    model = di.KramersMoyal(drift=di.Polynomials(degree=1)).fit(paths, progress=False)
+    tables = model.summary().tables
+    pd.testing.assert_frame_equal(tables["coefficients"], model.coefficients_)
+
+
+def test_nothing_learned_is_told():
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        di.ActionMatching().summary()
+
+
+def test_names_are_no_tags_of_a_page():
+    samples = [pd.DataFrame({"<b>": [0.0, 1.0, 2.0]})] * 2
+    page = di.Snapshots(times=[0, 1], samples=samples)
+    model = di.StochasticInterpolant(gamma="none", width=4, training=di.Training(max_steps=2))
+    text = model.fit(page, progress=False).summary()._repr_html_()
+    assert "&lt;b&gt;" in text
+    assert "<td style='text-align:left'><b></td>" not in text
+
+
+@pytest.mark.parametrize(
+    ("generator", "lines"),
+    [
+        ([[-1.0, 1.0], [3.0, -3.0]], ["MarkovJump: 2 states", "    0>1  1", "    1>0  3"]),
+        (
+            [[0.0, 0.0], [0.0, 0.0]],
+            ["MarkovJump: 2 states", "    rates  none: no state is ever left"],
+        ),
+        (
+            np.stack([np.array([[-k, k], [2 * k, -2 * k]]) for k in (1.0, 5.0)]),
+            [
+                "MarkovJump: 2 processes of 2 states",
+                "    states  0, 1",
+                "    rates   4 jumps, 1 to 10 per time unit",
+            ],
+        ),
+    ],
+)
+def test_a_jump_process_tells_its_rates(generator, lines):
+    process = di.MarkovJump(generator)
+    assert repr(process).splitlines() == lines
+    assert "2 states" in process._repr_html_()
