@@ -139,7 +139,7 @@ def _is_missing(value: Any) -> bool:
 
 
 def _text(value: Any) -> str:
-    return _digits(value) if isinstance(value, (float, np.floating)) else str(value)
+    return _digits(float(value)) if isinstance(value, (float, np.floating)) else str(value)
 
 
 def _digits(value: float) -> str:
