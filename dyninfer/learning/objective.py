@@ -12,6 +12,11 @@ from torch import Tensor
 # over processes row by row.
 Batch = Any
 
+NO_FLOW = (
+    "training.solver_penalty shortens the runs of flows without noise, and this fit learns none; "
+    "leave it at 0"
+)
+
 
 class Objective(ABC):
     """A loss over batches that a method draws itself.
@@ -86,6 +91,13 @@ class Objective(ABC):
     def validation(self, process: Any) -> float | None:
         """Value that decides about early stopping, lower is better; None never stops."""
         return None
+
+    def effort(self, process: Any, batch: Batch) -> Tensor:
+        """Steps ``(n,)`` in which a solver is expected to run the process, from these samples.
+
+        Of methods whose process is a flow; a penalty on it makes the flow easier to solve.
+        """
+        raise ValueError(NO_FLOW)
 
     def companions(self) -> list[tuple[Any, Objective]]:
         """The same problem with other parts of the data held out, each with a module of its own.

@@ -145,15 +145,15 @@ def share(batch: Any) -> tuple[Any, float]:
         return batch, 1.0
     n = next(len(part) for part in batch if isinstance(part, Tensor))
     n_mine = len(range(number, n, n_processes))
-    mine = _every(batch, number, n_processes)
+    mine = every(batch, number, n_processes)
     # One, where the batch divides evenly.
     return mine, n_mine * n_processes / n
 
 
-def _every(batch: Any, first: int, stride: int) -> Any:
+def every(batch: Any, first: int, stride: int) -> Any:
     """Every so many rows of a batch, and of the batches in it."""
     if isinstance(batch, tuple):
-        parts = [_every(part, first, stride) for part in batch]
+        parts = [every(part, first, stride) for part in batch]
         return type(batch)(*parts)
     if batch is None:
         return None

@@ -19,6 +19,7 @@ from dyninfer.learning.objective import Batch, Objective
 from dyninfer.learning.parallel import mean_over_processes, rank, share, threads, world
 from dyninfer.learning.random import stream
 from dyninfer.learning.training.checkpoint import CheckpointFile
+from dyninfer.learning.training.effort import steps_to_run
 from dyninfer.learning.training.history import History, progress_bar
 from dyninfer.learning.training.memory import check_step_memory
 from dyninfer.learning.training.optimizer import copies, optimizer_for
@@ -104,14 +105,7 @@ def train(
 class TrainingRun:
     """One run of the loop, and everything that a checkpoint must hold.
 
-    Parameters
-    ----------
-    process : module
-    objective : Objective
-    settings : Training
-    seed : int
-    paces : dict of str, optional
-        See :func:`train`.
+    Its parameters are those of :func:`train`.
     """
 
     def __init__(
@@ -190,6 +184,11 @@ class TrainingRun:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=autocast):
             terms = loss_terms(self.process, batch)
         loss = terms["loss"].mean() * portion
+        steps = None
+        if settings.solver_penalty:
+            # In the precision of the weights: half of it would round the error of a step away.
+            steps = steps_to_run(self.objective, self.process, whole)
+            loss = loss + settings.solver_penalty * steps
         loss.backward()
         norm = self.optimizer.step()
         # After the step, so that an inner game answers to the weights it led to.
@@ -198,6 +197,8 @@ class TrainingRun:
         for name, value in terms.items():
             means[name] = value.detach().mean() * portion
         means["gradient_norm"] = norm
+        if steps is not None:
+            means["predicted_steps"] = steps.detach()
         return means
 
     def resume(self, file: CheckpointFile) -> None:

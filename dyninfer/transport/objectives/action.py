@@ -15,6 +15,7 @@ from dyninfer.transport.couplings import CoupledSamples
 from dyninfer.transport.couplings.folds import Folds
 from dyninfer.transport.curves import Curve, DensityBatch, TimeSampler
 from dyninfer.transport.lagrangians import ScaledLagrangian
+from dyninfer.transport.objectives.potential_effort import steps_of_potential
 from dyninfer.transport.objectives.score import ScoreMatching, ScorePoints
 from dyninfer.transport.objectives.settling import settle_total_mass
 
@@ -139,6 +140,11 @@ class ActionObjective(Objective):
                 score_density, _ = self._score_density(process, batch, points)
                 value = value + self.score.validation(score_density)
         return float(value)
+
+    def effort(self, process: ScaledDiffusion, batch: DensityBatch) -> Tensor:
+        """Predicted steps of the flow of the potential; see :meth:`Objective.effort`."""
+        steps = steps_of_potential(process.inner, batch.time, batch.state, batch.code)
+        return steps / batch.density
 
     def companions(self) -> list[tuple[Any, Objective]]:
         """The same action with other pairs held out."""

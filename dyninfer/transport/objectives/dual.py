@@ -25,6 +25,7 @@ from dyninfer.transport.curves.residual import Measurement
 from dyninfer.transport.lagrangians import ScaledLagrangian
 from dyninfer.transport.objectives.action import SETTLING_SIZE, random_signs, twice
 from dyninfer.transport.objectives.game import Game, PairAction, bending, draw_pairs
+from dyninfer.transport.objectives.potential_effort import steps_of_potential
 from dyninfer.transport.objectives.score import ScoreMatching, ScorePoints
 from dyninfer.transport.objectives.settling import settle_total_mass
 
@@ -158,6 +159,13 @@ class DualObjective(Objective):
                 value = value + self.score.validation(score)
         return float(value)
 
+    def effort(self, process: ScaledDiffusion, batch: PairBatch) -> Tensor:
+        """Predicted steps of the flow of the potential; see :meth:`Objective.effort`."""
+        with torch.no_grad():
+            state = self.curve.point(batch).state
+        steps = steps_of_potential(process.inner, batch.time, state, batch.pairs.code)
+        return steps / batch.density
+
     def companions(self) -> list[tuple[Any, Objective]]:
         """The same problem with other pairs held out."""
         others: list[tuple[Any, Objective]] = []
@@ -186,10 +194,7 @@ class DualObjective(Objective):
 
     def state(self) -> dict[str, Any]:
         """Moments of the adaptive times and of the score, and the curve with its optimiser."""
-        state = {
-            "times": self.times.state(),
-            "opponent": self.opponent.state(),
-        }
+        state = {"times": self.times.state(), "opponent": self.opponent.state()}
         if self.score is not None:
             state["score"] = self.score.state()
         return state
@@ -204,8 +209,7 @@ class DualObjective(Objective):
 
     def diagnostics(self) -> pd.DataFrame:
         """Averages over fresh samples of the curve; see :func:`diagnose`."""
-        device = self.axes.device
-        generator = stream(self.seed, "diagnostics", device=device)
+        generator = stream(self.seed, "diagnostics", device=self.axes.device)
         samples = self.curve.samples
         batch = self._draw(samples, self.even_times, self.diagnosis_size, generator)
         self.population.look()

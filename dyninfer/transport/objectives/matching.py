@@ -13,6 +13,7 @@ from dyninfer.diffusions import ScaledDiffusion
 from dyninfer.learning.objective import Objective
 from dyninfer.learning.parallel import mean_of_rows
 from dyninfer.learning.random import stream
+from dyninfer.simulation.solvers.predicted import predicted_steps
 from dyninfer.transport.couplings import NOTHING, Coupled, CoupledSamples
 from dyninfer.transport.couplings.folds import Folds
 from dyninfer.transport.curves import TimeSampler
@@ -159,6 +160,16 @@ class MatchingObjective(Objective):
         balance = 1 + self.validation_squares
         balanced = torch.stack(means) / balance
         return float(balanced.sum())
+
+    def effort(self, process: ScaledDiffusion, batch: MatchingBatch) -> Tensor:
+        """Predicted steps of the flow of the velocity; see :meth:`Objective.effort`."""
+        network = process.inner.network
+        d = batch.state.shape[1]
+
+        def velocity(t: Tensor, x: Tensor) -> Tensor:
+            return network(t, x, batch.code)[:, :d]
+
+        return predicted_steps(velocity, batch.time, batch.state)
 
     def companions(self) -> list[tuple[Any, Objective]]:
         """The same losses with other pairs held out."""
