@@ -91,6 +91,7 @@ def batches_of(times: Tensor, values: Tensor, mask: Tensor, error: Tensor) -> li
 
 
 def _groups(times: Tensor, values: Tensor, mask: Tensor, error: Tensor) -> list[Group]:
+    """One group for each feature and list of times, with the errors at them."""
     elapsed = times - times[:, :1]
     distinct, code = rounded_unique(elapsed)
     n_features = values.shape[2]
@@ -98,23 +99,23 @@ def _groups(times: Tensor, values: Tensor, mask: Tensor, error: Tensor) -> list[
     for feature in range(n_features):
         is_observed = mask[:, :, feature]
         of_feature = values[:, :, feature]
-        levels, level = error[:, :, feature].unique(return_inverse=True)
+        sizes, size = error[:, :, feature].unique(return_inverse=True)
         # One number for a time and an error: both must agree where a factor is shared.
-        n_levels = len(levels)
-        numbers = _numbers(code * n_levels + level, is_observed)
+        n_sizes = len(sizes)
+        numbers = _numbers(code * n_sizes + size, is_observed)
         for longest, members in _by_longest(numbers):
-            n_times = len(longest)
             both = torch.tensor(longest)
+            n_times = len(longest)
             columns = [_column(of_feature[row], is_observed[row], n_times) for row in members]
-            lengths = [len(numbers[row]) for row in members]
-            position = torch.arange(n_times).unsqueeze(1)
+            lengths = torch.tensor([len(numbers[row]) for row in members])
+            position = torch.arange(n_times)
             group = Group(
                 feature=feature,
-                elapsed=distinct[both // n_levels],
+                elapsed=distinct[both // n_sizes],
                 values=torch.stack(columns, dim=1),
-                mask=position < torch.tensor(lengths),
+                mask=position.unsqueeze(1) < lengths,
                 rows=torch.tensor(members),
-                error=levels[both % n_levels],
+                error=sizes[both % n_sizes],
             )
             groups.append(group)
     return groups
@@ -162,7 +163,7 @@ def _padded(tables: list[Tensor]) -> Tensor:
 
 
 def _numbers(code: Tensor, is_observed: Tensor) -> list[tuple[int, ...]]:
-    """Numbers of the times at which each path has a value."""
+    """Numbers of the observed times of each path, those at which it has a value."""
     lists = []
     for numbers, mask in zip(code, is_observed, strict=True):
         own = numbers[mask].tolist()

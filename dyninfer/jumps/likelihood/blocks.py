@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dyninfer.jumps.likelihood.hidden import HiddenPaths
 
 # Fewer times are as soon done one by one.
-_FEWEST_TIMES = 64
+FEWEST_TIMES = 64
 # Numbers of a step up to which a CPU spends its time on the step itself: products of matrices do
 # S times the work of those with a vector.
 _SMALL_STEP = 50_000
@@ -26,7 +26,7 @@ _SMALL_STEP = 50_000
 def are_worth_it(e: Tensor) -> bool:
     """Whether blocks are faster for emissions ``(B, n, L, S)``."""
     n_models, n_paths, n_times, n_states = e.shape
-    if n_times < _FEWEST_TIMES:
+    if n_times < FEWEST_TIMES:
         return False
     return e.is_cuda or n_models * n_paths * n_states**3 < _SMALL_STEP
 
@@ -40,10 +40,17 @@ class Blocks(NamedTuple):
     n_times: int
 
     @classmethod
-    def of(cls, p: Tensor, e: Tensor, data: HiddenPaths) -> Blocks:
-        """Divide transitions ``(B, G, S, S)`` and emissions ``(B, n, L, S)``."""
+    def of(
+        cls, p: Tensor, e: Tensor, data: HiddenPaths, length: int | None = None, empty: float = 1.0
+    ) -> Blocks:
+        """Divide transitions ``(B, G, S, S)`` and emissions ``(B, n, L, S)``.
+
+        ``length`` is that of a block, by default about √L; ``empty`` is the emission behind the end
+        of the data.
+        """
         n_models, n_paths, n_times, n_states = e.shape
-        length = math.isqrt(n_times - 1) + 1
+        if length is None:
+            length = math.isqrt(n_times - 1) + 1
         n_blocks = -(-n_times // length)
         n_added = n_blocks * length - n_times
         eye = torch.eye(n_states, dtype=p.dtype, device=p.device)
@@ -53,7 +60,7 @@ class Blocks(NamedTuple):
         padding = (0, 0, 1, n_added)
         number = torch.nn.functional.pad(data.gap_number, padding, value=n_matrices)
         by_block = number.unflatten(0, (n_blocks, length))
-        padded = torch.nn.functional.pad(e, (0, 0, 0, n_added), value=1.0)
+        padded = torch.nn.functional.pad(e, (0, 0, 0, n_added), value=empty)
         emissions = padded.unflatten(2, (n_blocks, length))
         return cls(
             p=torch.cat([p, unit], dim=1),

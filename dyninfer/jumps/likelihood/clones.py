@@ -109,19 +109,13 @@ class ClonePaths:
             Of them, of the ancestors and of the data.
         """
         # Given the ancestor's state, paths are independent: each is maximised alone.
-        states_by_ancestor = []
-        values_by_ancestor = []
-        for ancestor in _certain(initial):
-            states, values = self.hidden.viterbi(generator, emission, ancestor)
-            states_by_ancestor.append(states[:, 1:])
-            values_by_ancestor.append(self._per_clone(values))
-        of_clones = torch.stack(values_by_ancestor)
+        states, values = self.hidden.viterbi(generator, emission, _certain(initial))
+        of_clones = self._per_clone(values)
         log_initial = initial.log().unsqueeze(1)
         best, ancestor = (of_clones + log_initial).max(0)
         of_path = ancestor[self.clone]
         every_path = torch.arange(len(of_path), device=of_path.device)
-        states = torch.stack(states_by_ancestor)
-        return states[of_path, every_path], best
+        return states[of_path, every_path, 1:], best
 
     def ancestors(self, generator: Tensor, emission: Emission, initial: Tensor) -> Tensor:
         """Probability ``(..., n_clones, S)`` of the ancestor's state, given its whole clone."""

@@ -83,7 +83,7 @@ class CovariatePaths(HiddenPaths):
         gap = number_of_gap % n_gaps
         if conditional:
             n_before = plain.mask.numpy().cumsum(1)[:, :-1]
-            # The gap after all others waits for no time.
+            # Nothing happens in a gap of length 0, which is put behind all others below.
             gap = np.where(n_before.T == 0, n_gaps, gap)
         gaps = np.append(plain.gaps.numpy(), 0.0)
         # Equal waits with equal covariates are one group.

@@ -56,7 +56,7 @@ class FirstDesign:
         return self._table(table).to_numpy(np.float64)
 
     def of_paths(self, paths: Paths) -> ndarray:
-        """Those of the first observation of every path, ``(n, m)``."""
+        """Numbers ``x`` ``(n, m)`` at the first observation of every path."""
         every = paths.covariates
         if every is None:
             return self.matrix(None)
@@ -90,7 +90,7 @@ class FirstDesign:
             )
 
     def words(self, names: Sequence[str]) -> pd.DataFrame:
-        """What each effect is of: its ``state`` and its ``covariate``, in the order of theta."""
+        """The ``state`` and the ``covariate`` of every effect, in the order of theta."""
         rows = [(state, column) for column in self.columns for state in names[1:]]
         return pd.DataFrame(rows, columns=["state", "covariate"])
 

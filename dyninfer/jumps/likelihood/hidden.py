@@ -15,6 +15,7 @@ from dyninfer.data.paths import Paths
 from dyninfer.jumps.likelihood.forward_backward import Chain, log_likelihoods, smoothed
 from dyninfer.jumps.likelihood.gaps import ALIKE, group_gaps
 from dyninfer.jumps.likelihood.observation import Emission
+from dyninfer.jumps.likelihood.viterbi import likeliest
 from dyninfer.jumps.process.chain import off_diagonal, transition_matrix
 
 Exponential = Callable[[Tensor, Tensor], Tensor]
@@ -159,37 +160,19 @@ class HiddenPaths:
     def viterbi(
         self, generator: Tensor, emission: Emission, initial: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Most probable sequence of states at the observed times, of one model.
+        """Most probable sequence of states at the observed times.
 
         Returns
         -------
-        states : Tensor, ``(n, L)`` int64
+        states : Tensor, ``(..., n, L)`` int64
             The sequence.
-        log_probability : Tensor, ``(n,)``
+        log_probability : Tensor, ``(..., n)``
             ``max_x log P(x, observed)``.
         """
         chain = self._chain(generator, emission, initial, transition_matrix)
-        if chain.batch:
-            raise ValueError(
-                f"generator must be one (S, S) for viterbi, got a batch {tuple(chain.batch)}"
-            )
-        log_p = chain.p[0].log()
-        log_e, *later = chain.log_e[0].unbind(1)
-        best = chain.initial[0].log() + log_e
-        origins = []
-        for number, log_e in zip(self.gap_number, later, strict=True):
-            joint = best.unsqueeze(2) + log_p[number]
-            best, origin = joint.max(dim=1)
-            best = best + log_e
-            origins.append(origin)
-        value, state = best.max(dim=1)
-        states = [state]
-        every_path = torch.arange(len(state), device=state.device)
-        for origin in reversed(origins):
-            state = origin[every_path, state]
-            states.append(state)
-        states.reverse()
-        return torch.stack(states, dim=1), value
+        states, value = likeliest(chain, self)
+        own_shape = states.shape[1:]
+        return states.reshape(*chain.batch, *own_shape), value.reshape(*chain.batch, -1)
 
     def propagate(self, state: Tensor, p: Tensor, k: int) -> Tensor:
         """Distributions ``(B, n, S)`` of the state, one step further: from time ``k`` to ``k + 1``.

@@ -164,9 +164,8 @@ class JumpStatistics:
         """
         if self.starts.shape != other.starts.shape:
             raise ValueError(
-                f"statistics of {self.n_states} and of {counted(other.n_states, 'state')} "
-                "do not add up; "
-                "give n_states"
+                f"statistics of {self.n_states} and of {counted(other.n_states, 'state')} do not "
+                "add up; count both with the same n_states"
             )
         if not torch.equal(self.unit, other.unit):
             raise ValueError(

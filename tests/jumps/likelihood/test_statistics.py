@@ -107,5 +107,5 @@ def test_what_cannot_be_counted_is_refused_in_words():
         JumpStatistics.of(ragged(), n_states=2)
     with pytest.raises(ValueError, match="do not add up; make the second"):
         _ = JumpStatistics.of(ragged(), unit=1.0) + JumpStatistics.of(ragged(), unit=2.0)
-    with pytest.raises(ValueError, match="do not add up; give n_states"):
+    with pytest.raises(ValueError, match="do not add up; count both with the same n_states"):
         _ = JumpStatistics.of(ragged(), unit=1.0) + JumpStatistics.of(ragged(), 5, unit=1.0)
