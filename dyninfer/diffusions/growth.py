@@ -23,6 +23,30 @@ _BINS = 8
 _TAIL = 1e-3
 
 
+def ramp_nodes(knots: Tensor) -> Tensor:
+    """Times between which something that differs by interval holds, or passes to the next.
+
+    Parameters
+    ----------
+    knots : tensor ``(K,)``
+        Times of the snapshots.
+
+    Returns
+    -------
+    tensor ``(2 K − 2,)``
+        First and last time of every interval without its ramps.
+    """
+    gaps = knots.diff()
+    shorter = torch.minimum(gaps[1:], gaps[:-1])
+    ramps = _RAMP * shorter
+    inner = knots[1:-1]
+    begins = inner - ramps
+    ends = inner + ramps
+    around = torch.stack([begins, ends], 1)
+    corners = around.flatten()
+    return torch.cat([knots[:1], corners, knots[-1:]])
+
+
 class BoundedGrowth(nn.Module):
     r"""The rate ``g`` that belongs to what a network says, ``u``, in scaled units.
 
@@ -56,15 +80,8 @@ class BoundedGrowth(nn.Module):
         knots = torch.as_tensor(knots, dtype=torch.float64)
         log_masses = torch.as_tensor(log_masses, dtype=torch.float64)
         gaps = knots.diff()
-        shorter = torch.minimum(gaps[1:], gaps[:-1])
-        ramps = _RAMP * shorter
-        inner = knots[1:-1]
-        begins = inner - ramps
-        ends = inner + ramps
-        around = torch.stack([begins, ends], 1)
         # Two nodes for every interval, between which nothing changes.
-        corners = around.flatten()
-        nodes = torch.cat([knots[:1], corners, knots[-1:]])
+        nodes = ramp_nodes(knots)
         rate = (log_masses.diff() / gaps).repeat_interleave(2)
         self.register_buffer("nodes", nodes.float())
         self.register_buffer("rate", rate.float())

@@ -19,7 +19,7 @@ from dyninfer.estimators.own_network import vector_network
 from dyninfer.learning.network_checks import check_module
 from dyninfer.learning.networks import VectorNetwork
 from dyninfer.learning.objective import Objective
-from dyninfer.learning.random import subseed
+from dyninfer.learning.random import stream, subseed
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import brief
 from dyninfer.transport.couplings import (
@@ -38,6 +38,7 @@ from dyninfer.transport.interpolants import (
     as_latent_noise,
 )
 from dyninfer.transport.interpolated import GaussianBase, InterpolatedDiffusion, SecondNetwork
+from dyninfer.transport.linear_part import WithLinearPart
 from dyninfer.transport.objectives import BridgeObjective, MatchingObjective, SameRows, kl_bound
 from dyninfer.transport.objectives.bound import check_bounded, check_times
 from dyninfer.transport.objectives.rows import carried, check_standard_normal
@@ -93,6 +94,10 @@ class StochasticInterpolant(ConditionedEstimator):
         drift b + ½σ²s of the noise ε = ½σ² is least, by the max-min problem of section 3.4 of the
         paper. γ is then √(σ² t (1 − t)). ``simulate(..., noise=0.5 * sigma**2)`` runs the bridge.
         In state units per square root of time.
+    linear_part : bool
+        Whether the network learns only what it adds to a velocity that is linear in each feature.
+        That part is known from means, variances and covariances of the pairs. It helps in many
+        features, where partners are nearly independent.
     control : str, optional
         Condition whose samples stand in for the others at times before these first appear (a
         perturbation's untreated start), where conditions are given.
@@ -150,6 +155,7 @@ class StochasticInterpolant(ConditionedEstimator):
     coupling: str | Coupling = "auto"
     second: Second = "score"
     bridge_sigma: float | None = None
+    linear_part: bool = False
     network: nn.Module | None = None
     width: int = 128
     depth: int = 3
@@ -160,6 +166,12 @@ class StochasticInterpolant(ConditionedEstimator):
         interpolant = as_interpolant(self.interpolant)
         as_latent_noise(self.gamma, interpolant)
         self._check_bridge(interpolant)
+        if self.linear_part and not self._has_moments():
+            name = "interpolant" if self.bridge_sigma is None else "bridge_sigma"
+            raise ValueError(
+                "linear_part=True takes moments of pairs on a curve of ours between snapshots, "
+                f"found {name}={brief(getattr(self, name))}; leave one of the two out"
+            )
         if self.second not in get_args(Second):
             raise ValueError(
                 f"second must be one of {', '.join(get_args(Second))}, found {brief(self.second)}"
@@ -195,6 +207,13 @@ class StochasticInterpolant(ConditionedEstimator):
                     "leave one of the two out"
                 )
 
+    def _has_moments(self) -> bool:
+        """Whether moments of the pairs say how a velocity begins."""
+        interpolant = as_interpolant(self.interpolant)
+        # Of a curve only points are known, noise has no pairs, and a bridge looks for its own.
+        is_plain = not interpolant.is_own_curve and not interpolant.gaussian_base
+        return is_plain and self.bridge_sigma is None
+
     @property
     def conserves_mass(self) -> bool:
         """Whether no growth is learned: a bridge knows none."""
@@ -221,7 +240,7 @@ class StochasticInterpolant(ConditionedEstimator):
         d = scaling.n_features
         n_conditions = self._n_conditions()
 
-        motion = vector_network(self, d, n_conditions, grows)
+        motion: Any = vector_network(self, d, n_conditions, grows)
         second = bend = base = law = None
         if grows:
             law = self._growth_law(scaling)
@@ -237,6 +256,8 @@ class StochasticInterpolant(ConditionedEstimator):
             mean = scaling.states(zero)
             std = scaling.displacements(one)
             base = GaussianBase(mean, std)
+        if self.linear_part:
+            motion = WithLinearPart(motion, schedule)
         inner = InterpolatedDiffusion(
             motion, schedule, second=second, law=law, code=code, bend=bend, base=base
         )
@@ -268,6 +289,9 @@ class StochasticInterpolant(ConditionedEstimator):
         if inner.schedule.scaling is not None:
             pairs, _ = samples.pairs_in(0)
             check_own_curve(inner.schedule.interpolant, scaling, pairs.knots)
+        if self.linear_part:
+            generator = stream(seed, "moments of pairs", device=samples.states.device)
+            inner.network.take(samples, inner.schedule, inner.noise_length, generator)
         folds = samples.folds(self.training_.validation_fraction, seed)
         return MatchingObjective(process, folds, seed)
 

@@ -17,6 +17,7 @@ from dyninfer.diffusions.diffusion import Time, batch_times
 from dyninfer.diffusions.growth import BoundedGrowth
 from dyninfer.learning.networks import VectorNetwork
 from dyninfer.learning.own_networks import OwnVectorNetwork
+from dyninfer.transport.linear_part import WithLinearPart
 from dyninfer.transport.schedule import Moment, Schedule
 
 
@@ -48,7 +49,7 @@ class InterpolatedDiffusion(ConditionedDiffusion):
 
     Parameters
     ----------
-    network : VectorNetwork or OwnVectorNetwork
+    network : VectorNetwork, WithLinearPart or OwnVectorNetwork
         Its outputs are the velocity, then (with growth) the growth rate.
     schedule : Schedule
         The interpolant over the times of the snapshots.
@@ -74,7 +75,7 @@ class InterpolatedDiffusion(ConditionedDiffusion):
 
     def __init__(
         self,
-        network: VectorNetwork | OwnVectorNetwork,
+        network: VectorNetwork | WithLinearPart | OwnVectorNetwork,
         schedule: Schedule,
         *,
         second: SecondNetwork | None = None,
@@ -103,6 +104,13 @@ class InterpolatedDiffusion(ConditionedDiffusion):
         self.register_buffer("base_mean", base.mean.clone(), persistent=False)
         # Length of the noise z of every feature: it is of unit size in these units, but for a base.
         self.register_buffer("noise_length", base.std.clone(), persistent=False)
+
+    def breaks(self) -> Tensor:
+        """Times where velocity or growth bend; see :meth:`Diffusion.breaks`."""
+        # Both bend at the same ramps.
+        if isinstance(self.network, WithLinearPart):
+            return self.network.breaks()
+        return super().breaks()
 
     def drift(self, t: Time, x: Tensor) -> Tensor:
         """Velocity ``b`` ``(n, d)``."""

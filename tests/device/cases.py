@@ -100,6 +100,10 @@ SNAPSHOT_FITS: dict[str, tuple[Callable[[], Any], Callable[[], Snapshots]]] = {
     ),
     "StochasticInterpolant": (lambda: interpolant(second="none"), cells),
     "StochasticInterpolant, score": (interpolant, cells),
+    "StochasticInterpolant, linear part": (
+        lambda: interpolant(second="none", linear_part=True),
+        cells,
+    ),
     "StochasticInterpolant, conditions": (interpolant, treated_cells),
 }
 

@@ -19,6 +19,7 @@ MOST_LAUNCHES = {
     "WassersteinLagrangianFlow, energy": 640,
     "StochasticInterpolant": 160,
     "StochasticInterpolant, score": 200,
+    "StochasticInterpolant, linear part": 185,
     "StochasticInterpolant, conditions": 200,
     # Most are those of two networks in each of 8 steps in time.
     "FractionalSDE, networks": 3820,

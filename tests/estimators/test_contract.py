@@ -25,6 +25,7 @@ MODELS = [cls(**QUICK.get(name, {})) for name, cls in registry().items()] + [
     registry()["StochasticInterpolant"](interpolant="spline", second="denoiser", width=16, depth=2),
     registry()["StochasticInterpolant"](coupling="unbalanced", gamma="none", width=16, depth=2),
     registry()["StochasticInterpolant"](bridge_sigma=0.5, width=16, depth=2),
+    registry()["StochasticInterpolant"](linear_part=True, gamma="none", width=16, depth=2),
     registry()["MarkovJumpInference"](observation="exact", jumps="reversible"),
 ]
 
