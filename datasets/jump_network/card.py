@@ -65,8 +65,8 @@ those that exist.
 {table}
 
 n states, K paths, eps share of wrong labels. Stride 1: 100 regular observations on [0, 10]. ±
-is a standard error, on the ratchet the standard deviation over random choices of paths. Numbers
-of others: published tutorial outputs of the network of Berghaus et al. (2024), and fits of the
+is a standard error over batches of 50 processes that share their grid and kind of rates, on the
+ratchet the standard deviation over 200 random choices of paths (20 of 5,000). Numbers of others: published tutorial outputs of the network of Berghaus et al. (2024), and fits of the
 likelihood on the same kind of data.
 
 Rows of the wide prior (rates over decades, landscapes, rows, rings, metastable groups, 0 to 20

@@ -304,7 +304,8 @@ def train_network(
         "commit": commit,
     }
     tensors = {f"weight.{name}": value for name, value in network.named_parameters()}
-    tensors |= {"range.low": objective.low, "range.high": objective.high}
+    low, high = seen_ranges(objective, start)
+    tensors |= {"range.low": low, "range.high": high}
     return write_model(folder / "jump.safetensors", tensors, metadata)
 
 
@@ -317,6 +318,18 @@ def load_start(network: PairNetwork, file: Path) -> str:
     weights = {name: tensors[f"weight.{name}"] for name in network.state_dict() if name != "told"}
     network.load_state_dict(weights, strict=False)
     return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def seen_ranges(objective: BeliefObjective, start: Path | None) -> tuple[Tensor, Tensor]:
+    """Ranges of what was shown in this training, and in that of the first weights."""
+    low, high = objective.low, objective.high
+    if start is None:
+        return low, high
+    _, tensors = read_model(start)
+    # What was learned there is gone on from, and not forgotten.
+    before_low = tensors["range.low"].to(low)
+    before_high = tensors["range.high"].to(high)
+    return torch.minimum(low, before_low), torch.maximum(high, before_high)
 
 
 def write_losses(file: Path, result: Result) -> None:

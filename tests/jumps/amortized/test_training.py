@@ -119,6 +119,9 @@ def test_a_wider_training_is_told_of_exact_labels_and_is_taken_up_again(tmp_path
         runs.append(weights_of(file))
     assert all(torch.equal(value, runs[1][name]) for name, value in runs[0].items())
     assert bool((runs[0]["weight.told"] != 0).any())
+    # Data that the first training was shown are no strangers to the second.
+    assert bool((runs[0]["range.low"] <= weights_of(start)["range.low"]).all())
+    assert bool((runs[0]["range.high"] >= weights_of(start)["range.high"]).all())
     tasks = JumpPrior.wider().draw(4, 0, n_states=12, n_paths=20)
     statistics = JumpStatistics.of_batch(tasks.labels, tasks.times, 12)
     told = infer(statistics, weights=file, exact=True)
