@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dyninfer.fractional.inference.prior import LinearPrior
 from dyninfer.fractional.inference.reference import Field
+from dyninfer.fractional.inference.stacked import OwnNetworks
 
 Residual = Callable[..., Tensor]
 
@@ -23,11 +24,15 @@ class Equation(NamedTuple):
         ``f``, per time unit.
     amplitude : callable, ``(n,), (n, d) -> (n, d)``, optional
         ``g``, positive, in the sense of Stratonovich.
+    networks : OwnNetworks, optional
+        Where networks of ours alone are ``f`` and the control, and there is no ``g``: a step can
+        then be differentiated with all others at once.
     """
 
     prior: LinearPrior
     drift: Field | None = None
     amplitude: Field | None = None
+    networks: OwnNetworks | None = None
 
     @property
     def is_linear(self) -> bool:

@@ -15,6 +15,7 @@ from dyninfer.fractional.inference.guide import (
 )
 from dyninfer.fractional.inference.reference import Field, Frozen
 from dyninfer.fractional.inference.series import Series, interpolated
+from dyninfer.fractional.inference.whole_walk import WholeWalk
 
 
 class GuidedEquation:
@@ -98,6 +99,13 @@ class GuidedEquation:
         drives, step_weights = _noise(guide_steps, steps, n_samples, generator)
         free = self._free_noise(n_samples, generator)
         weights = start_weights + step_weights + _half_square(free)
+        networks = self.equation.networks
+        # Draws without a gradient have no way back to be shortened.
+        if networks is not None and torch.is_grad_enabled() and len(self.chain.root):
+            walk = WholeWalk(self, networks, steering)
+            every_state, epsilon = walk.run(z, torch.cat([drives, free]))
+            weights = weights - _half_square(epsilon)
+            return every_state.permute(3, 1, 0, 2), weights.T
         # Unbound once: the gradient of an index is a whole tensor of zeros at every step.
         noise = [*drives.unbind(0), *free.unbind(0)]
         by_time = self.level.transpose(0, 1)
@@ -218,6 +226,19 @@ class Steering:
             fine = interpolated(control.context, n_steps)
             # In rows: the gradient of an index is a whole tensor of zeros at every step.
             self.context = fine.unbind(1)
+
+    def at_all_steps(self, t: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """``u`` ``(n m P, d)`` at states and memory of all steps, where none of it rests.
+
+        Rows are those of ``m`` samples of all paths, step after step.
+        """
+        if self.context is None:
+            return self.residual(t, x, y)
+        n_steps = len(self.times[0]) - 1
+        contexts = torch.stack(self.context[:n_steps])
+        n_samples = len(x) // (n_steps * len(self.times))
+        repeated = contexts.unsqueeze(1).expand(-1, n_samples, -1, -1)
+        return self.residual(t, x, y, repeated.flatten(0, 2))
 
     def __call__(self, n: int, x: Tensor, y: Tensor) -> Tensor:
         """``u`` ``(P, d, n_samples)`` at such states and memory ``(P, d, K, n_samples)``."""

@@ -27,6 +27,8 @@ from dyninfer.fractional.inference.modules import (
 )
 from dyninfer.fractional.inference.prior import LinearPrior
 from dyninfer.fractional.inference.series import Series, at_all_times, last_observed, rows_at
+from dyninfer.fractional.inference.stacked import OwnNetworks
+from dyninfer.fractional.inference.whole_walk import MOST_COORDINATES
 from dyninfer.learning.random import subseed
 
 # Normals that are drawn at once outside training: 16 MB, and some copies.
@@ -150,7 +152,15 @@ class NeuralModel(nn.Module):
         amplitude = None
         if self.amplitude is not None:
             amplitude = partial(self.field, "amplitude")
-        return Equation(self.prior, drift, amplitude)
+        return Equation(self.prior, drift, amplitude, self._own_networks())
+
+    def _own_networks(self) -> OwnNetworks | None:
+        """Drift and control, where all that moves the state are networks of ours and small."""
+        is_own = self.own.isdisjoint({"drift", "control"}) and self.amplitude is None
+        is_any = self.drift is not None or self.control is not None
+        if is_own and is_any and self.prior.n_states <= MOST_COORDINATES:
+            return OwnNetworks(self.drift, self.control, self.layout.begin)
+        return None
 
     def field(self, name: str, t: Tensor, x: Tensor) -> Tensor:
         """A standardised field: "drift", beside the linear one, or "amplitude"."""
