@@ -24,9 +24,9 @@ from dyninfer.fractional.gaussian.matrices import (
     cholesky,
     half_log_determinant,
     identity,
-    inverse,
-    symmetric,
 )
+from dyninfer.fractional.gaussian.precisions import precisions_of
+from dyninfer.fractional.gaussian.recursion import follow
 
 
 class ConditionalNoise(NamedTuple):
@@ -90,13 +90,16 @@ class BackwardFilter:
     steps: ConditionalNoise
 
     @classmethod
-    def of(cls, chain: Chain, information: Tensor) -> BackwardFilter:
-        """Condition on observations with ``information = C'R⁻¹C`` ``(L, P or 1, G, S, S)``."""
+    def of(cls, chain: Chain, information: Tensor, *, may_round: bool = False) -> BackwardFilter:
+        """Condition on observations with ``information = C'R⁻¹C`` ``(L, P or 1, G, S, S)``.
+
+        See :func:`precisions_of` for ``may_round``.
+        """
         n_observed = information.shape[1]
         n_chains = chain.transition.shape[1]
         n_paths = max(n_observed, n_chains)
         information = information.expand(-1, n_paths, -1, -1, -1)
-        precision, carry = _precisions(chain, information)
+        precision, carry = precisions_of(chain, information, may_round=may_round)
         at_start = precision[:1]
         after_steps = precision[1:]
         return cls(
@@ -117,23 +120,15 @@ class BackwardFilter:
         push : Tensor, ``(L − 1, P, G)``, optional
             How every step moves the first state beside ``Φ z + N ε``.
         """
-        # Rows are unbound before: the gradient of an index is a whole tensor of zeros every time.
-        rows = observed.unbind(0)
-        carries = self.carry.unbind(0)
-        pulls = None
+        shifts = observed
         if push is not None:
             by_first_state = self.precision[1:, ..., 0]
             pull = by_first_state * push.unsqueeze(-1)
-            pulls = pull.unbind(0)
-        slopes = [rows[-1]]
-        for n in reversed(range(len(carries))):
-            late = slopes[-1]
-            if pulls is not None:
-                late = late - pulls[n]
-            early = apply(carries[n], late)
-            slopes.append(early + rows[n])
-        slopes.reverse()
-        return torch.stack(slopes)
+            of_push = apply(self.carry, pull)
+            shifts = torch.cat([observed[:-1] - of_push, observed[-1:]])
+        # Time runs down.
+        columns = shifts.flip(0).unsqueeze(-1)
+        return follow(self.carry.flip(0), columns).squeeze(-1).flip(0)
 
     def drives(self, observed: Tensor, push: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """``G η`` of the start ``(1, P, G, r)`` and of all steps ``(L − 1, P, G, r)``."""
@@ -163,49 +158,15 @@ class BackwardFilter:
     def _follow(self, opening: Tensor, drives: Tensor) -> Tensor:
         """Run the chain with noise ``drive − D z̄``; drives ``(n, P, G, r, n_samples)``."""
         chain = self.chain
-        ahead = chain.mean.unsqueeze(-1)
-        back = self.start.back[0]
-        z = _end(ahead, chain.start_root, back, opening[0])
-        states = [z]
-        for n, phi in enumerate(chain.transition):
-            ahead = phi @ z
-            root = chain.root[n]
-            back = self.steps.back[n]
-            z = _end(ahead, root, back, drives[n])
-            states.append(z)
-        return torch.stack(states)
-
-
-def _precisions(chain: Chain, information: Tensor) -> tuple[Tensor, Tensor]:
-    """``Λ`` at every time, and what carries ``η`` back over every step."""
-    observed = information.unbind(0)
-    transitions = chain.transition.unbind(0)
-    roots = chain.root.unbind(0)
-    n_states, n_noises = chain.root.shape[-2:]
-    state_eye = identity(n_states, chain.root)
-    noise_eye = identity(n_noises, chain.root)
-    precisions = [observed[-1]]
-    carries = []
-    for n in reversed(range(len(roots))):
-        late = precisions[-1]
-        phi = transitions[n]
-        root = roots[n]
-        pull = late @ root
-        # The gradient of an inverse is two products, that of a factor many.
-        of_noise = root.mT @ pull
-        v = inverse(noise_eye + of_noise)
-        absorbed = pull @ v @ root.mT
-        carry = phi.mT @ (state_eye - absorbed)
-        early = symmetric(carry @ late @ phi)
-        precisions.append(early + observed[n])
-        carries.append(carry)
-    precisions.reverse()
-    precision = torch.stack(precisions)
-    if not carries:
-        # A single time has no step; the empty transitions have the shape of what carries.
-        return precision, chain.transition
-    carries.reverse()
-    return precision, torch.stack(carries)
+        mean = chain.mean.unsqueeze(-1)
+        noise = opening[0] - self.start.back[0] @ mean
+        start = mean + chain.start_root @ noise
+        # Noise ``drive − D Φ z`` enters by its root.
+        pulled = chain.root @ self.steps.back
+        transition = chain.transition - pulled @ chain.transition
+        kicks = chain.root @ drives
+        shifts = torch.cat([start.unsqueeze(0), kicks])
+        return follow(transition, shifts)
 
 
 def _with_spread(
@@ -224,9 +185,3 @@ def _with_spread(
     )
     spread = noise.spread @ normals
     return drives.unsqueeze(-1) + spread
-
-
-def _end(ahead: Tensor, root: Tensor, back: Tensor, drive: Tensor) -> Tensor:
-    """Where a step ends that would end at ``ahead`` without its noise."""
-    noise = drive - back @ ahead
-    return ahead + root @ noise

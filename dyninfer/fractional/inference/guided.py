@@ -15,7 +15,7 @@ from dyninfer.fractional.inference.guide import (
 )
 from dyninfer.fractional.inference.reference import Field, Frozen
 from dyninfer.fractional.inference.series import Series, interpolated
-from dyninfer.fractional.inference.whole_walk import WholeWalk
+from dyninfer.fractional.inference.whole_walk import WholeWalk, fits_at_once
 
 
 class GuidedEquation:
@@ -57,12 +57,14 @@ class GuidedEquation:
         observed = of_first_state(target, size)
         precisions = of_first_state(precision, size)
         information = torch.diag_embed(precisions)
+        # Weights are those of what is drawn, whatever guides: in training, digits may go.
+        may_round = torch.is_grad_enabled()
         if self.n_guided == 0 or self.equation.is_linear:
-            linear = BackwardFilter.of(chain, information)
+            linear = BackwardFilter.of(chain, information, may_round=may_round)
             return linear, linear.drives(observed)
         # The fields are frozen along the likely path, which carries no gradient itself.
         with torch.no_grad():
-            linear = BackwardFilter.of(chain, information)
+            linear = BackwardFilter.of(chain, information, may_round=may_round)
             mean = linear.mean(observed)
             before_steps = mean[:-1, ..., 0]
             before = before_steps.transpose(0, 1)
@@ -81,7 +83,7 @@ class GuidedEquation:
         rate = frozen.push + at_level
         push = rate * lengths.unsqueeze(-1)
         steps = frozen_chain(chain, lengths, frozen)
-        guide = BackwardFilter.of(steps, information)
+        guide = BackwardFilter.of(steps, information, may_round=may_round)
         by_path = push.transpose(0, 1)
         drives = guide.drives(observed, by_path)
         return guide, drives
@@ -101,9 +103,9 @@ class GuidedEquation:
         weights = start_weights + step_weights + _half_square(free)
         networks = self.equation.networks
         # Draws without a gradient have no way back to be shortened.
-        if networks is not None and torch.is_grad_enabled() and len(self.chain.root):
-            walk = WholeWalk(self, networks, steering)
-            every_state, epsilon = walk.run(z, torch.cat([drives, free]))
+        if networks is not None and torch.is_grad_enabled() and fits_at_once(z, drives):
+            whole = WholeWalk(self, networks, steering)
+            every_state, epsilon = whole.run(z, torch.cat([drives, free]))
             weights = weights - _half_square(epsilon)
             return every_state.permute(3, 1, 0, 2), weights.T
         # Unbound once: the gradient of an index is a whole tensor of zeros at every step.

@@ -9,12 +9,13 @@ later ones follows from a linear recursion (the implicit function theorem).
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from dyninfer.fractional.gaussian.recursion import KnownSteps
 from dyninfer.fractional.inference.stacked import OwnNetworks, Places, StackedNetworks
 
 if TYPE_CHECKING:
@@ -22,6 +23,25 @@ if TYPE_CHECKING:
 
 # Of the state: slopes take a way back through the networks for every coordinate of their outputs.
 MOST_COORDINATES = 8
+
+
+# Numbers of the derivatives of all steps, 128 MB: with more, the way back goes step by step.
+MOST_NUMBERS = 2**24
+
+
+def fits_at_once(start: Tensor, noise: Tensor) -> bool:
+    """Whether there are steps, and the derivatives of all of them fit into some memory.
+
+    Parameters
+    ----------
+    start : Tensor, ``(P, d, S, m)``
+    noise : Tensor, ``(n, P, d, r, m)``
+        Of the steps that are guided.
+    """
+    n_paths, d, size, n_samples = start.shape
+    n_numbers = (d * size) ** 2
+    n_steps = len(noise)
+    return 0 < n_steps * n_paths * n_samples * n_numbers <= MOST_NUMBERS
 
 
 class WholeWalk:
@@ -73,7 +93,7 @@ class WholeWalk:
         explicit = torch.cat([start.unsqueeze(0), after])
         with torch.no_grad():
             matrices = self._derivative(slopes)
-        z = _Recursion.apply(explicit, matrices)
+        z = self._through_steps(explicit, matrices)
         # Of no size, but with the gradient that earlier steps have here.
         shift = z[:-1] - before
         along_shift = torch.einsum("nfipjsm,npjsm->fnpim", slopes, shift)
@@ -148,6 +168,13 @@ class WholeWalk:
         stacked = torch.stack(slopes, dim=1)
         return by_walk.permute(0, 1, 3, 4, 2), stacked.unflatten(1, (2, d))
 
+    def _through_steps(self, chains: Tensor, matrices: Tensor) -> Tensor:
+        """Chains ``(L, P, d, S, m)`` with the gradients that they have through later ones."""
+        by_walk = chains.permute(0, 4, 1, 2, 3)
+        columns = by_walk.reshape(len(chains), -1, matrices.shape[-1], 1)
+        followed = KnownSteps.apply(columns, matrices).view(by_walk.shape)
+        return followed.permute(0, 2, 3, 4, 1)
+
     def _derivative(self, slopes: Tensor) -> Tensor:
         """Of the end of every step in its beginning, ``(n, m P, dS, dS)``."""
         transition, by_fields = self._linear
@@ -160,32 +187,6 @@ class WholeWalk:
         whole = through + alone.unsqueeze(1)
         by_row = whole.flatten(5, 6).flatten(3, 4)
         return by_row.flatten(1, 2)
-
-
-class _Recursion(torch.autograd.Function):
-    """Chains of steps that are known, with the gradient that each has through all later ones."""
-
-    @staticmethod
-    def forward(ctx: Any, chains: Tensor, matrices: Tensor) -> Tensor:
-        """Chains ``(L, P, d, S, m)``, and derivatives ``(n, m P, dS, dS)`` of the steps."""
-        ctx.save_for_backward(matrices)
-        return chains.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        """What the chains mean to a loss, through all that follows them."""
-        (matrices,) = ctx.saved_tensors
-        by_walk = grads[0].permute(0, 4, 1, 2, 3)
-        columns = by_walk.reshape(len(by_walk), -1, matrices.shape[-1], 1)
-        *earlier, adjoint = columns.unbind(0)
-        adjoints = [adjoint]
-        transposed = matrices.mT.unbind(0)
-        for own, matrix in zip(reversed(earlier), reversed(transposed), strict=True):
-            adjoint = torch.baddbmm(own, matrix, adjoint)
-            adjoints.append(adjoint)
-        adjoints.reverse()
-        every = torch.stack(adjoints).view(by_walk.shape)
-        return every.permute(0, 2, 3, 4, 1), None
 
 
 def _moved(z: Tensor, by: Tensor) -> Tensor:
