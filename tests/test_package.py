@@ -35,7 +35,7 @@ NAMES = {
         implied_timescales information_criteria length_of_stay likelihood_ratio next_states
         prevalence recommend remove_baseline score_fates score_growth segment_tracks sojourn_times
         survival time time_to_fate transition_matrix transition_paths transition_probabilities
-        transition_table trends tune velocity_embedding velocity_layer
+        transition_table trends tune velocity_embedding velocity_layer with_velocities
     """,
     "di.pl": """
         animation chapman_kolmogorov comparison evaluation fan fate_bars fate_triangle forecasts

@@ -62,6 +62,8 @@ class Diffusion(nn.Module):
 
     # Whether the noise amplitude depends on neither time nor state, so that any of them will do.
     constant_noise = False
+    # In time units: steps whose length nobody chose are no longer. None where any length will do.
+    longest_step: float | None = None
 
     def __init__(
         self,

@@ -169,6 +169,12 @@ class ScaledDiffusion(Diffusion):
         potential = potential.to(x.dtype)
         return self.scaling.user_potentials(potential)
 
+    @property
+    def longest_step(self) -> float | None:  # type: ignore[override]
+        """Longest step that a solver takes by itself, in time units."""
+        step = self.inner.longest_step
+        return None if step is None else step * self.scaling.duration
+
     def breaks(self) -> Tensor:
         """Times at which a field bends sharply, in the user's."""
         return self.scaling.user_times(self.inner.breaks())

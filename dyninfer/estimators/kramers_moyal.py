@@ -16,9 +16,10 @@ from torch import Tensor
 from dyninfer.data.paths import Paths
 from dyninfer.data.paths.observed import digest
 from dyninfer.diffusions import ScaledDiffusion
-from dyninfer.diffusions.regression.coefficients import coefficient_table, whole_states
+from dyninfer.diffusions.regression.coefficients import coefficient_table, mean_gap, whole_states
 from dyninfer.diffusions.regression.cures import finite_steps, noisy_observations
 from dyninfer.diffusions.regression.increments import Increments, columns_at
+from dyninfer.diffusions.regression.inertia import InertialDiffusion, check_velocities
 from dyninfer.diffusions.regression.least_squares import Equation, short_steps
 from dyninfer.diffusions.regression.libraries import (
     Bins,
@@ -29,20 +30,17 @@ from dyninfer.diffusions.regression.libraries import (
     library_of,
 )
 from dyninfer.diffusions.regression.likelihood import euler_log_likelihoods
+from dyninfer.diffusions.regression.misfit import MEMORY_OF_MEANS, say_what_does_not_fit
 from dyninfer.diffusions.regression.process import LibraryDiffusion
 from dyninfer.estimators.base import Outcome, Run
 from dyninfer.estimators.paths import PathEstimator
 from dyninfer.learning.random import numpy_stream, stream
 from dyninfer.learning.scaling import Scaling
 from dyninfer.learning.settings import check_count, check_level, check_seed, check_word
-from dyninfer.learning.warn import warn
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-# Noises that correlate by less are drawn independently without a word.
-_NOTABLE_CORRELATION = 0.2
-_FEW = 300
 # Of fewer, the same ones are drawn again and again.
 _FEWEST_PATHS = 10
 
@@ -73,6 +71,10 @@ class KramersMoyal(PathEstimator):
         "white": observations have independent errors, whose size is learned. "averaged": states are
         means over the gap before, as are velocities made of differences of positions. Noise of the
         process is constant in both.
+    inertia : bool
+        The first half of the features are positions and the second half their velocities, as
+        :func:`~dyninfer.tools.with_velocities` makes them: ``dx = v dt``, and both libraries are of
+        ``dv = Φ(x, v) W dt + √(Ψ(x, v) V) dW``.
     sparse : bool
         Keep only the functions of the drift that the Bayesian information criterion asks for.
         Polynomials are then in powers of the states themselves.
@@ -92,7 +94,8 @@ class KramersMoyal(PathEstimator):
     ----------
     Siegert, Friedrich, Peinke. Analysis of data sets of stochastic systems. Phys. Lett. A 243,
     1998. Brunton, Proctor, Kutz. Discovering governing equations from data by sparse identification
-    of nonlinear dynamical systems. PNAS 113, 2016.
+    of nonlinear dynamical systems. PNAS 113, 2016. Brückner, Ronceray, Broedersz. Inferring the
+    dynamics of underdamped stochastic systems. Phys. Rev. Lett. 125, 2020.
 
     Examples
     --------
@@ -123,6 +126,7 @@ class KramersMoyal(PathEstimator):
     )
     steps: str = "short"
     observation_noise: str = "none"
+    inertia: bool = False
     sparse: bool = False
 
     def check(self) -> None:
@@ -137,11 +141,15 @@ class KramersMoyal(PathEstimator):
             _check_constant(self.squared_noise, f"observation_noise={self.observation_noise!r}")
         if self.sparse:
             self._check_sparse()
+        if self.inertia:
+            self._check_inertia()
 
     def facts(self, data: Paths, seed: int = 0) -> dict[str, Any]:
         """What the libraries depend on, such as the range of the data."""
         states = whole_states(data)
-        facts = {}
+        facts: dict[str, Any] = {}
+        if self.inertia:
+            facts["gap"] = mean_gap(data)
         libraries = {"drift": self.drift, "squared_noise": self.squared_noise}
         for name, library in libraries.items():
             if isinstance(library, Library):
@@ -156,7 +164,12 @@ class KramersMoyal(PathEstimator):
         noise_functions = library_of(self.squared_noise, of_noise, scaling)
         if self.sparse and isinstance(drift_functions, Monomials):
             drift_functions.start_at_zero()
-        inner = LibraryDiffusion(drift_functions, noise_functions, scaling.n_features)
+        inner: LibraryDiffusion
+        if self.inertia:
+            gap = self.facts_["gap"] / scaling.duration
+            inner = InertialDiffusion(drift_functions, noise_functions, scaling, gap)
+        else:
+            inner = LibraryDiffusion(drift_functions, noise_functions, scaling.n_features)
         return ScaledDiffusion(inner, scaling)
 
     def learn(self, process: Any, data: Paths, run: Run) -> Outcome:
@@ -164,13 +177,17 @@ class KramersMoyal(PathEstimator):
         scaling = self.scaling_
         increments = Increments.of(data, scaling)
         inner = process.inner
+        if isinstance(inner, InertialDiffusion):
+            check_velocities(increments, inner, data.features)
         equation = self._equation(inner, increments)
         inner.learn(equation.drift.weights, equation.noise.weights)
-        self._say_what_does_not_fit(inner, equation, increments)
-        deviation = np.sqrt(equation.noise_variance)
-        deviation = scaling.user_displacements(torch.as_tensor(deviation))
+        say_what_does_not_fit(inner, equation, increments, self._memory())
+        # Positions have no noise of their own.
+        deviation = np.zeros(scaling.n_features)
+        deviation[inner.moving] = np.sqrt(equation.noise_variance)
+        lengths = scaling.user_displacements(torch.as_tensor(deviation))
         # With the facts, for a file holds them.
-        self.facts_["observation_noise"] = deviation.tolist()
+        self.facts_["observation_noise"] = lengths.tolist()
         self.coefficients_ = coefficient_table(inner, equation, scaling, data.features)
         each = euler_log_likelihoods(inner, increments)
         # One row, as least squares are solved at once.
@@ -279,9 +296,10 @@ class KramersMoyal(PathEstimator):
     def log_likelihoods(self, paths: Paths, seed: int = 0) -> ndarray | None:
         """Log-likelihood of every path ``(n,)`` given its first state, of Gaussian Euler steps.
 
-        None where steps are not short, or observations are noisy or averaged.
+        None where steps are not short, observations are noisy or averaged, or a particle has
+        inertia, whose positions have no density given the velocities.
         """
-        if self.steps == "finite" or self.observation_noise != "none":
+        if self.steps == "finite" or self.observation_noise != "none" or self.inertia:
             return None
         increments = Increments.of(paths, self.scaling_)
         each = euler_log_likelihoods(self.process_.inner, increments)
@@ -309,63 +327,31 @@ class KramersMoyal(PathEstimator):
         self._check_fitted()
         return np.array(self.facts_["observation_noise"])
 
+    def _memory(self) -> float | None:
+        """Correlation of neighbouring residuals where the equation is right; None if unknown."""
+        if self.steps == "finite" or self.observation_noise == "white":
+            return None
+        if self.observation_noise == "averaged":
+            return MEMORY_OF_MEANS
+        return 0.0
+
     def _equation(self, inner: LibraryDiffusion, increments: Increments) -> Equation:
         columns = columns_at(inner.drift_functions, increments.start)
         if self.steps == "finite":
             return finite_steps(increments, columns)
         if self.observation_noise != "none":
-            is_averaged = self.observation_noise == "averaged"
-            return noisy_observations(increments, columns, is_averaged)
+            after = None
+            if self.observation_noise == "averaged":
+                after = columns_at(inner.drift_functions, increments.start + increments.step)
+            return noisy_observations(increments, columns, inner.moving, after)
         noise_columns = columns_at(inner.noise_functions, increments.start)
         return short_steps(
             columns,
             noise_columns,
-            increments.step,
+            increments.step[:, inner.moving],
             increments.gap,
             self.sparse,
         )
-
-    def _say_what_does_not_fit(
-        self, inner: LibraryDiffusion, equation: Equation, increments: Increments
-    ) -> None:
-        columns = columns_at(inner.noise_functions, increments.start)
-        variance = columns @ equation.noise.weights
-        is_negative = (variance < 0).any(1)
-        n_negative = int(is_negative.sum())
-        if n_negative:
-            warn(
-                f"the squared noise amplitude is negative at {n_negative} of {len(variance)} "
-                "states, and taken to be 0 there; lower the degree of squared_noise, or use Bins"
-            )
-        # Correlations of a few increments scatter by as much.
-        if len(variance) <= _FEW:
-            return
-        self._say_what_is_remembered(inner, equation, increments)
-        if abs(equation.correlation) > _NOTABLE_CORRELATION:
-            warn(
-                f"noises of two features correlate by {equation.correlation:.2g}, and the process "
-                "draws them independently; turn the features to their principal axes first"
-            )
-
-    def _say_what_is_remembered(
-        self, inner: LibraryDiffusion, equation: Equation, increments: Increments
-    ) -> None:
-        if self.steps == "finite" or self.observation_noise != "none":
-            return
-        along = columns_at(inner.drift_functions, increments.start) @ equation.drift.weights
-        memory = increments.memory(increments.step - along * increments.gap[:, None])
-        if memory < -_NOTABLE_CORRELATION:
-            warn(
-                f"neighbouring increments correlate by {memory:.2g}, as errors of observations "
-                "make them do, so drift and noise are too large; use observation_noise='white'"
-            )
-        if memory > _NOTABLE_CORRELATION:
-            warn(
-                f"neighbouring increments correlate by {memory:.2g}: for velocities made of "
-                "differences use observation_noise='averaged'; positions of a particle with "
-                "inertia, or with memory, are no such process: give velocities, or use "
-                "FractionalSDE"
-            )
 
     def _check_finite_steps(self) -> None:
         _check_constant(self.squared_noise, "steps='finite'")
@@ -379,6 +365,17 @@ class KramersMoyal(PathEstimator):
             raise ValueError(
                 "steps='finite' takes observations to be exact; use FractionalSDE for a linear "
                 "equation with noisy observations and gaps of any length"
+            )
+
+    def _check_inertia(self) -> None:
+        if self.steps == "finite":
+            raise ValueError(
+                "inertia=True needs steps='short': the logarithm would give positions a noise"
+            )
+        if self.observation_noise == "white":
+            raise ValueError(
+                "inertia=True takes velocities that were measured (observation_noise='none'), or "
+                "made by di.tl.with_velocities ('averaged'); of noisy positions neither is right"
             )
 
     def _check_sparse(self) -> None:

@@ -53,6 +53,8 @@ class Equation:
         Units of the data that the process was fitted to. Such a process takes float64 times.
     breaks : Tensor ``(k,)``, optional
         Times at which the rates bend sharply.
+    longest_step : float, optional
+        Steps whose length nobody chose are no longer.
     """
 
     rates: Rates
@@ -65,6 +67,7 @@ class Equation:
     stratonovich: bool = False
     scaling: Scaling | None = None
     breaks: Tensor | None = None
+    longest_step: float | None = None
 
     def time(self, t: Tensor, like: Tensor) -> Tensor:
         """Times as the process takes them, on the device of states.
@@ -137,6 +140,7 @@ def _own_equation(process: Diffusion, x: Tensor, t: float) -> Equation:
         parameters=tuple(process.parameters()),
         scaling=scaling_of(process),
         breaks=process.breaks(),
+        longest_step=process.longest_step,
     )
 
 

@@ -35,11 +35,16 @@ class Grid:
     substeps: tuple[int, ...]
 
     @classmethod
-    def of(cls, times: Tensor, dt: float | None) -> Grid:
-        """Divide every interval evenly into the fewest steps no longer than ``dt``."""
+    def of(cls, times: Tensor, dt: float | None, longest: float | None = None) -> Grid:
+        """Divide every interval evenly into the fewest steps no longer than ``dt``.
+
+        Without one, steps are a hundredth of the span, or ``longest`` where that is shorter.
+        """
         if dt is None:
             span = float(times[-1] - times[0])
             dt = abs(span) / DEFAULT_STEPS
+            if longest is not None:
+                dt = min(dt, longest)
         substeps = []
         for gap in torch.diff(times).abs().tolist():
             n_steps = gap / dt * (1 - _SLACK)

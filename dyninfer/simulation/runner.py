@@ -80,7 +80,7 @@ def run_equation(
     options : Options
     """
     _check_chunks(solver, options.chunk_size, len(states))
-    grid = solver.grid(times)
+    grid = solver.grid(times, equation.longest_step)
     n_features = start.states.shape[1]
     shape = (len(states), len(times), n_features)
     if options.to is None:

@@ -41,6 +41,7 @@ from dyninfer.tools.transitions import transition_matrix
 from dyninfer.tools.trends import trends
 from dyninfer.tools.tune import Tuned, tune
 from dyninfer.tools.velocity import velocity_embedding, velocity_layer
+from dyninfer.tools.with_velocities import with_velocities
 
 __all__ = [
     "Examination",
@@ -85,4 +86,5 @@ __all__ = [
     "tune",
     "velocity_embedding",
     "velocity_layer",
+    "with_velocities",
 ]

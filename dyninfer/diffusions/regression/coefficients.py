@@ -45,28 +45,41 @@ def whole_states(paths: Paths) -> ndarray:
     return every_row.astype(np.float64)
 
 
+def mean_gap(paths: Paths) -> float:
+    """Mean time between observations, in time units."""
+    spans = [times[-1] - times[0] for times in paths.times]
+    n_gaps = sum(len(times) - 1 for times in paths.times)
+    return float(sum(spans) / n_gaps)
+
+
 def coefficient_table(
     process: LibraryDiffusion, equation: Equation, scaling: Scaling, features: Sequence[str]
 ) -> pd.DataFrame:
     """Coefficients of drift and squared noise with standard errors, in the user's units."""
     one = torch.ones(len(features), dtype=torch.float64)
-    speeds = scaling.user_velocities(one).numpy()
-    amplitudes = scaling.user_amplitudes(one).numpy()
+    moving = process.moving
+    speeds = scaling.user_velocities(one).numpy()[moving]
+    amplitudes = scaling.user_amplitudes(one).numpy()[moving]
     squares = amplitudes**2
-    drift = _rows(process.drift_functions, equation.drift, speeds, features)
-    noise = _rows(process.noise_functions, equation.noise, squares, features)
+    owners = features[moving]
+    drift = _rows(process.drift_functions, equation.drift, speeds, owners, features)
+    noise = _rows(process.noise_functions, equation.noise, squares, owners, features)
     drift.insert(0, "part", "drift")
     noise.insert(0, "part", "squared noise")
     return pd.concat([drift, noise], ignore_index=True)
 
 
 def _rows(
-    functions: Functions, regression: Regression, units: ndarray, features: Sequence[str]
+    functions: Functions,
+    regression: Regression,
+    units: ndarray,
+    owners: Sequence[str],
+    features: Sequence[str],
 ) -> pd.DataFrame:
     names = functions.names(features)
     expansion = functions.in_user_units()
     tables = []
-    for number, feature in enumerate(features):
+    for number, feature in enumerate(owners):
         unit = units[number]
         coefficient = expansion @ regression.weights[:, number]
         scaled = regression.covariance[number]

@@ -19,6 +19,7 @@ from dyninfer.diffusions.regression.least_squares import (
 
 # Imaginary parts of real eigenvalues of a map whose entries are of size one.
 _ROUNDING = 1e-12
+_ALL = slice(None)
 
 
 def finite_steps(increments: Increments, columns: ndarray) -> Equation:
@@ -139,7 +140,10 @@ def _drift_errors(exponent: ndarray, of_map: ndarray) -> ndarray:
 
 
 def noisy_observations(
-    increments: Increments, columns: ndarray, is_averaged: bool = False
+    increments: Increments,
+    columns: ndarray,
+    moving: slice = _ALL,
+    after: ndarray | None = None,
 ) -> Equation:
     r"""Drift, constant noise and the variance of white noise on the observations.
 
@@ -151,7 +155,18 @@ def noisy_observations(
 
     States that are means over the gap before share a noise with the next one, too: then
     :math:`E r_n^2 = \tfrac23 \sigma^2 \Delta` and :math:`E r_n r_{n+1} = \tfrac16 \sigma^2 \Delta`,
-    so the same sums are right, with :math:`\eta = 0`.
+    so the same sums are right, with :math:`\eta = 0`. An increment of means is centred at the end
+    of its first gap, where the drift is the mean of those before and after, to second order.
+
+    Parameters
+    ----------
+    increments : Increments
+    columns : array ``(n, m)``
+        The functions before every increment.
+    moving : slice
+        Features whose increments are regressed.
+    after : array ``(n, m)``, optional
+        The functions after every increment, of states that are means.
     """
     later = increments.follows
     if len(later) == 0:
@@ -160,17 +175,19 @@ def noisy_observations(
             "no path has as many"
         )
     check_independent(columns[later])
-    check_moving(increments.step)
+    step = increments.step[:, moving]
+    check_moving(step)
     earlier = later - 1
     gap = increments.gap[:, None]
-    slopes = columns * gap
+    between = columns if after is None else (columns + after) / 2
+    slopes = between * gap
     instrument = columns[earlier]
     both = instrument.T @ slopes[later]
-    weights = np.linalg.solve(both, instrument.T @ increments.step[later])
-    residual = increments.step - slopes @ weights
+    weights = np.linalg.solve(both, instrument.T @ step[later])
+    residual = step - slopes @ weights
     products = residual[later] * residual[earlier]
     shared = products.mean(0)
-    if not is_averaged:
+    if after is None:
         # Products scatter around zero where there is no noise.
         shared = np.minimum(shared, 0.0)
     square = np.mean(residual**2, axis=0)

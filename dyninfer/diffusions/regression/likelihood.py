@@ -15,7 +15,10 @@ _LEAST_SHARE = 1e-12
 
 
 def euler_log_likelihoods(process: LibraryDiffusion, increments: Increments) -> ndarray:
-    """``log N(ΔX; ΦWΔ, ΨVΔ)`` of every increment ``(n,)``, in scaled units."""
+    """``log N(ΔX; ΦWΔ, ΨVΔ)`` of every increment ``(n,)``, in scaled units.
+
+    Features that the libraries do not move are left out.
+    """
     start = increments.start
     drift_weights = process.drift_weights.numpy(force=True)
     noise_weights = process.noise_weights.numpy(force=True)
@@ -26,7 +29,7 @@ def euler_log_likelihoods(process: LibraryDiffusion, increments: Increments) -> 
     gap = increments.gap[:, None]
     variance = rate * gap
     mean = drift * gap
-    residual = increments.step - mean
+    residual = increments.step[:, process.moving] - mean
     exponent = residual**2 / variance
     circumference = 2 * math.pi * variance
     twice = exponent + np.log(circumference)

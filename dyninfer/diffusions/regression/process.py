@@ -19,7 +19,11 @@ class LibraryDiffusion(Diffusion):
     drift_functions, noise_functions : Functions
         Φ and Ψ, of scaled states.
     n_features : int
+        How many features the libraries move.
     """
+
+    # Which those are; of a particle with inertia, its velocities alone.
+    moving = slice(None)
 
     def __init__(self, drift_functions: Functions, noise_functions: Functions, n_features: int):
         super().__init__()

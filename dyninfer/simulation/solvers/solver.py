@@ -73,9 +73,9 @@ class Solver(Settings):
                 )
         self.check_kinds(prefix=f"{type(self).__name__}.")
 
-    def grid(self, times: Tensor) -> Grid:
-        """Output times and the steps between them."""
-        return Grid.of(times, getattr(self, "dt", None))
+    def grid(self, times: Tensor, longest: float | None = None) -> Grid:
+        """Output times and the steps between them, by default no longer than ``longest``."""
+        return Grid.of(times, getattr(self, "dt", None), longest)
 
     def integrate(self, task: Task, x: Tensor, w: LogWeights) -> Solution:
         """Solve the equation of a task over its output intervals.
