@@ -80,6 +80,19 @@ class DriftFamilies(PathEstimator):
     ----------
     Nzoyem, Stevens, Sahota, Barton, Deakin. Towards foundational models for dynamical system
     reconstruction: hierarchical meta-learning via mixture of experts. 2025, arXiv 2502.05335.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import dyninfer as di
+    >>> times = np.arange(0, 20, 0.1)
+    >>> slow = di.simulators.OrnsteinUhlenbeck(rate=0.3, dimension=1).paths(times, 3)
+    >>> fast = di.simulators.OrnsteinUhlenbeck(rate=3.0, dimension=1).paths(times, 3)
+    >>> paths = di.Paths(times=[times] * 6, states=[*slow.states, *fast.states])
+    >>> model = di.DriftFamilies(n_families=2).fit(paths, progress=False)
+    >>> family = model.environments_["family"]
+    >>> family[:3].nunique(), family[3:].nunique(), family.nunique()
+    (1, 1, 2)
     """
 
     citation: ClassVar[str] = (
