@@ -11,24 +11,25 @@ the rounds of the ratio within a round.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
-import time
-from collections.abc import Callable
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder that `benchmarks` is in
+
+from benchmarks.timing import Job, Ratios, interleaved, parser_of
 
 from dyninfer.fractional import FractionalBrownianMotion, MarkovApproximation
 from dyninfer.fractional.controlled import run_controlled
 from dyninfer.fractional.process import FractionalDiffusion
 from dyninfer.fractional.solver import FractionalEuler
 
-torch.set_num_threads(1)
-
-Variant = tuple[Callable[[], object], float]  # what to run, and the share of the task that it does
+Variant = tuple[Job, float]  # what to run, and the share of the task that it does
 DIM, WIDTH = 5, 32
 
 
@@ -46,23 +47,12 @@ class Size:
 SMALLEST = Size(n_paths=50, n_times=20, batch=8, n_steps=5, rounds=1)
 
 
-def interleaved(variants: dict[str, Variant], rounds: int) -> dict[str, np.ndarray]:
-    """CPU seconds ``(rounds,)`` of the whole task by each variant."""
-    names, times = list(variants), {name: [] for name in variants}
-    for run, _ in variants.values():
-        run()
-    for k in range(rounds):
-        for name in names[k % len(names) :] + names[: k % len(names)]:
-            run, share = variants[name]
-            start = time.process_time()
-            run()
-            times[name].append((time.process_time() - start) / share)
-    return {name: np.array(values) for name, values in times.items()}
-
-
-def report(title: str, variants: dict[str, Variant], bars: dict[str, float], rounds: int) -> None:
-    """Print a table of CPU seconds, and whether what was promised is met."""
-    times = interleaved(variants, rounds)
+def report(
+    title: str, variants: dict[str, Variant], bars: dict[str, float], size: Size, ratios: Ratios
+) -> None:
+    """Print a table of CPU seconds of the whole task, and whether what was promised is met."""
+    seconds = interleaved({name: run for name, (run, _) in variants.items()}, size.rounds)
+    times = {name: values / variants[name][1] for name, values in seconds.items()}
     print(f"\n{title}\n\n| variant | CPU s | times dyninfer's | bar |\n|---|---|---|---|")
     for name, values in times.items():
         ratio = np.median(values / times["dyninfer"])
@@ -70,9 +60,11 @@ def report(title: str, variants: dict[str, Variant], bars: dict[str, float], rou
         if name in bars:
             verdict = f"{bars[name]:g} {'met' if ratio >= bars[name] else 'MISSED'}"
         print(f"| {name} | {np.median(values):.4f} | {ratio:.2f} | {verdict} |")
+        if name in bars:
+            ratios.add(f"{title.split(',')[0]} / {name}", 1 / ratio)
 
 
-def sampling(size: Size) -> None:
+def sampling(size: Size, ratios: Ratios) -> None:
     """Exact paths of fractional motion."""
     times = np.linspace(0, 1, size.n_times + 1)
     motion = FractionalBrownianMotion(0.7)
@@ -93,7 +85,7 @@ def sampling(size: Size) -> None:
         other = Other(hurst=0.7, t=1)
         variants["stochastic"] = (lambda: [other.sample(size.n_times) for _ in range(n)], 1.0)
     title = f"{n} exact paths of {size.n_times} steps"
-    report(title, variants, {"fbm": 60, "stochastic": 3}, size.rounds)
+    report(title, variants, {"fbm": 60, "stochastic": 3}, size, ratios)
 
 
 def perceptron() -> nn.Sequential:
@@ -130,7 +122,7 @@ def descend(model: Model, loss: Tensor) -> None:
     loss.backward()
 
 
-def training(size: Size) -> None:
+def training(size: Size, ratios: Ratios) -> None:
     """One step, forward and backward, of ``½ |x(1) − 1|² + KL(path)`` for Brownian noise."""
     x0 = torch.zeros(size.batch, DIM)
     model = Model()
@@ -172,7 +164,7 @@ def training(size: Size) -> None:
         f"networks of width {WIDTH}"
     )
     bars = {"torchsde": 5.0, "torchsde, BrownianInterval(dt)": 1.0}
-    report(title, variants, bars, size.rounds)
+    report(title, variants, bars, size, ratios)
 
 
 def is_installed(name: str) -> bool:
@@ -187,16 +179,14 @@ PARTS = {"sampling": sampling, "training": training}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = parser_of(__doc__, Size.rounds)
     parser.add_argument("parts", nargs="*", default=list(PARTS), metavar="part")
-    parser.add_argument("--rounds", type=int, default=Size.rounds)
-    parser.add_argument("--smallest", action="store_true", help="only see that it runs")
     arguments = parser.parse_args()
     size = SMALLEST if arguments.smallest else Size(rounds=arguments.rounds)
+    ratios = Ratios("fractional")
     for part in arguments.parts:
-        PARTS[part](size)
+        PARTS[part](size, ratios)
+    ratios.write(arguments.json)
 
 
 if __name__ == "__main__":

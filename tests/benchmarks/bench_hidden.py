@@ -8,14 +8,18 @@ thread. Every round runs every variant once, in turn; a ratio is the median over
 
 from __future__ import annotations
 
-import argparse
-import time
+import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 from scipy.linalg import expm, logm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder that `benchmarks` is in
+
+from benchmarks.timing import Ratios, interleaved, parser_of, ratio
 
 import dyninfer as di
 from dyninfer.jumps import (
@@ -29,8 +33,6 @@ from dyninfer.jumps import (
     panel_counts,
 )
 from dyninfer.jumps.posterior.panel_objective import PanelObjective
-
-torch.set_num_threads(1)
 
 GAP, NOISE = 0.1, 0.3
 SHAPES = ((1, 1_000), (300, 100), (1, 100_000))
@@ -50,20 +52,21 @@ def recordings(n_states: int, n: int, length: int) -> list[np.ndarray]:
     return list(states + NOISE * np.random.default_rng(1).normal(size=states.shape))
 
 
-def interleaved(variants: Variants, rounds: int) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """CPU seconds ``(rounds,)`` of every variant, and what it returned."""
-    # Once before the clock: imports, compiled code.
-    values = {name: run() for name, run in variants.items()}
-    seconds = {name: [] for name in variants}
-    for _ in range(rounds):
-        for name, run in variants.items():
-            began = time.process_time()
-            run()
-            seconds[name].append(time.process_time() - began)
-    return {name: np.array(row) for name, row in seconds.items()}, values
+def taking_turns(variants: Variants, rounds: int) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """CPU-seconds ``(rounds,)`` of every variant, and what it returned."""
+    values: dict[str, float] = {}
+
+    def noted(name: str) -> Callable[[], None]:
+        def job() -> None:
+            values[name] = variants[name]()
+
+        return job
+
+    seconds = interleaved({name: noted(name) for name in variants}, rounds)
+    return seconds, values
 
 
-def hidden(rounds: int, smallest: bool) -> None:
+def hidden(rounds: int, smallest: bool, ratios: Ratios) -> None:
     from hmmlearn.hmm import GaussianHMM
 
     warnings.filterwarnings("ignore", module="hmmlearn")
@@ -104,17 +107,20 @@ def hidden(rounds: int, smallest: bool) -> None:
                 model.fit(stacked, [length] * n)
                 return model.monitor_.history[-1]
 
-            seconds, value = interleaved({"ours": ours, "theirs": theirs}, rounds)
-            ratio = np.median(seconds["ours"] / seconds["theirs"])
+            seconds, value = taking_turns({"ours": ours, "theirs": theirs}, rounds)
+            against = ratios.add(
+                f"hidden states, {n_states} states, {n} x {length} / hmmlearn",
+                ratio(seconds, "ours", "theirs"),
+            )
             print(
                 f"| {n_states} | {n} × {length:,} | {1e3 * np.median(seconds['ours']):.1f} "
-                f"| {1e3 * np.median(seconds['theirs']):.1f} | {ratio:.2f} "
+                f"| {1e3 * np.median(seconds['theirs']):.1f} | {against:.2f} "
                 f"| {value['ours']:.4f} | {value['ours'] - value['theirs']:.1e} |",
                 flush=True,
             )
 
 
-def frames(rounds: int, smallest: bool) -> None:
+def frames(rounds: int, smallest: bool, ratios: Ratios) -> None:
     """A generator from equal frames of one path, whose transitions deeptime counts too."""
     from deeptime.markov import TransitionCountEstimator
     from deeptime.markov.msm import MaximumLikelihoodMSM
@@ -139,16 +145,18 @@ def frames(rounds: int, smallest: bool) -> None:
         return float(logm(msm.transition_matrix)[0, 1].real / GAP)
 
     variants = {"the estimator": ours, "panel_counts and fit_panel": counted, "deeptime": theirs}
-    seconds, value = interleaved(variants, rounds)
+    seconds, value = taking_turns(variants, rounds)
     print(f"\n| {n_frames:,} frames, 3 states | ms | / deeptime | rate 0 → 1 |")
     print("|---|---|---|---|")
     for name, of_variant in seconds.items():
-        ratio = np.median(of_variant / seconds["deeptime"])
+        against = ratio(seconds, name, "deeptime")
+        if name != "deeptime":
+            ratios.add(f"{n_frames} frames, {name} / deeptime", against)
         milliseconds = 1e3 * np.median(of_variant)
-        print(f"| {name} | {milliseconds:.1f} | {ratio:.2f} | {value[name]:.6f} |")
+        print(f"| {name} | {milliseconds:.1f} | {against:.2f} | {value[name]:.6f} |")
 
 
-def pairs(rounds: int, smallest: bool) -> None:
+def pairs(rounds: int, smallest: bool, ratios: Ratios) -> None:
     """A birth-death process of 50 states whose waiting times are all different."""
     n_states, n_paths, length = (5, 5, 20) if smallest else (50, 200, 99)
     scheme = RateScheme.birth_death(n_states)
@@ -166,14 +174,14 @@ def pairs(rounds: int, smallest: bool) -> None:
         "one gradient": lambda: objective.at(theta).value,
         "fit": lambda: float(fit_panel(one_by_one, scheme).log_likelihood),
     }
-    seconds, value = interleaved(variants, rounds)
+    seconds, value = taking_turns(variants, rounds)
     print(f"\n| {len(one_by_one.wait):,} pairs, {n_states} states | ms | log L |")
     print("|---|---|---|")
     for name, of_variant in seconds.items():
         print(f"| {name} | {1e3 * np.median(of_variant):.0f} | {value[name]:.4f} |")
 
 
-def simulation(rounds: int, smallest: bool) -> None:
+def simulation(rounds: int, smallest: bool, ratios: Ratios) -> None:
     """One long path beside a plain loop in Python that does the least there is to do."""
     n_steps = 1_000 if smallest else 100_000
     rates = rates_of(2)
@@ -211,7 +219,10 @@ def simulation(rounds: int, smallest: bool) -> None:
         "Gillespie()": lambda: ours("gillespie"),
         "a loop over the jumps": jumps,
     }
-    seconds, _ = interleaved(variants, rounds)
+    seconds, _ = taking_turns(variants, rounds)
+    for name, loop in (("Skeleton()", "steps"), ("Gillespie()", "jumps")):
+        of_loop = f"a loop over the {loop}"
+        ratios.add(f"one long path, {name} / {of_loop}", ratio(seconds, name, of_loop))
     print(f"\n| one path, {n_steps:,} times | ms |")
     print("|---|---|")
     for name, of_variant in seconds.items():
@@ -222,18 +233,17 @@ TABLES = {"hidden": hidden, "frames": frames, "pairs": pairs, "simulation": simu
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = parser_of(__doc__, 9)
     parser.add_argument("tables", nargs="*", default=list(TABLES), help=f"of {', '.join(TABLES)}")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--smallest", action="store_true", help="does it run? numbers mean nothing")
     options = parser.parse_args()
+    rounds = 1 if options.smallest else options.rounds
+    ratios = Ratios("jump processes")
     for name in options.tables:
         try:
-            TABLES[name](1 if options.smallest else options.rounds, options.smallest)
+            TABLES[name](rounds, options.smallest, ratios)
         except ImportError as error:
             print(f"\n{name}: left out, {error}")
+    ratios.write(options.json)
 
 
 if __name__ == "__main__":

@@ -15,14 +15,18 @@ harms nothing:
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import statistics
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder that `benchmarks` is in
+
+from benchmarks.timing import Ratios, interleaved, parser_of, ratio
 
 import dyninfer as di
 from dyninfer.learning.scaling import Scaling
@@ -100,49 +104,32 @@ def theirs(data: di.Snapshots, batch: int, learned: str) -> Step:
     return step
 
 
-def milliseconds(step: Step, repeat: int) -> float:
-    began = time.process_time()
-    for _ in range(repeat):
-        step()
-    return (time.process_time() - began) / repeat * 1e3
-
-
 def row(data: di.Snapshots, batch: int, learned: str, rounds: int, repeat: int) -> list[str]:
-    """Steps per CPU-second here and of torchcfm, and ratios of rounds that alternate."""
+    """Steps per CPU-second here and of torchcfm, and their ratios without and with the plans."""
     step, before = ours(data, batch, learned)
     steps = {"ours": step}
     if MLP is not None:
         steps["theirs"] = theirs(data, batch, learned)
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for run in steps.values():
-        milliseconds(run, repeat)  # the first steps build what later ones reuse
-    for _ in range(rounds):
-        for name, run in steps.items():
-            times[name].append(milliseconds(run, repeat))
-    cells = [f"{1e3 / statistics.median(times['ours']):.0f}"]
-    if "theirs" not in times:
+    seconds = interleaved(steps, rounds, repeat)
+    cells = [f"{1 / np.median(seconds['ours']):.0f}"]
+    if "theirs" not in seconds:
         return [*cells, "", "", ""]
-    pairs = list(zip(times["theirs"], times["ours"], strict=True))
-    ratio = statistics.median(b / a for b, a in pairs)
-    with_plans = statistics.median(b / (a + 1e3 * before / FIT) for b, a in pairs)
-    cells.append(f"{1e3 / statistics.median(times['theirs']):.0f}")
-    return [*cells, f"{ratio:.2f}", f"{with_plans:.2f}"]
+    alone = ratio(seconds, "theirs", "ours")
+    with_plans = ratio(seconds | {"ours": seconds["ours"] + before / FIT}, "theirs", "ours")
+    cells.append(f"{1 / np.median(seconds['theirs']):.0f}")
+    return [*cells, f"{alone:.2f}", f"{with_plans:.2f}"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__, 7)
     parser.add_argument("--batch", type=int, default=128, help="couples of every interval a step")
     parser.add_argument("--cells", type=int, default=4000, help="cells of every snapshot")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--smallest", action="store_true", help="does it run? numbers mean nothing")
     options = parser.parse_args()
     features, n_intervals, repeat = (5, 50), (1, 2), 50
     if options.smallest:
         features, n_intervals, repeat = (5,), (1,), 1
         options.batch, options.cells, options.rounds = 16, 50, 1
-    torch.set_num_threads(1)
+    ratios = Ratios("interpolants")
     if MLP is None:
         print(
             "torchcfm cannot be imported, so the comparison with it is skipped; "
@@ -159,6 +146,9 @@ def main() -> None:
         data = snapshots(intervals + 1, d, options.cells)
         cells = row(data, options.batch, learned, options.rounds, repeat)
         print(f"| {learned} ({method}), {d}, {intervals} | {' | '.join(cells)} |", flush=True)
+        if MLP is not None:
+            ratios.add(f"{learned}, {d} features, {intervals} / torchcfm", 1 / float(cells[2]))
+    ratios.write(options.json)
 
 
 if __name__ == "__main__":

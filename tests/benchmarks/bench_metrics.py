@@ -8,8 +8,8 @@ the rounds of the ratio within a round. Memory is the peak above the inputs, in 
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +19,10 @@ import ot
 import torch
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder that `benchmarks` is in
+
+from benchmarks.timing import Ratios, interleaved, parser_of
 
 from dyninfer.metrics import (
     compare_populations,
@@ -44,19 +48,12 @@ def cpu_seconds(run: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def interleaved(variants: dict[str, Callable[[], object]], rounds: int) -> dict[str, np.ndarray]:
-    """CPU seconds ``(rounds,)`` of each variant."""
-    names, times = list(variants), {name: [] for name in variants}
-    for run in variants.values():
-        run()
-    for k in range(rounds):
-        for name in names[k % len(names) :] + names[: k % len(names)]:
-            times[name].append(cpu_seconds(variants[name]))
-    return {name: np.array(values) for name, values in times.items()}
-
-
 def report(
-    title: str, times: dict[str, np.ndarray], base: str | None = None, bar: float | None = None
+    title: str,
+    times: dict[str, np.ndarray],
+    ratios: Ratios,
+    base: str | None = None,
+    bar: float | None = None,
 ) -> None:
     base_times = (
         np.min([v for k, v in times.items() if k != "dyninfer"], axis=0)
@@ -68,6 +65,7 @@ def report(
     for name, values in times.items():
         print(f"  {name:28s} {np.median(values):8.3f} s (min {values.min():.3f})")
     ratio = times["dyninfer"] / base_times
+    ratios.add(f"{title} / {against}", np.median(ratio))
     verdict = (
         "" if bar is None else f", bar {bar}: {'met' if np.median(ratio) <= bar else 'MISSED'}"
     )
@@ -126,12 +124,11 @@ def measure_memory(scale: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--smallest", action="store_true", help="a hundredth of the cells, once")
+    parser = parser_of(__doc__, 5)
     options = parser.parse_args()
     rounds = 1 if options.smallest else options.rounds
     scale = 100 if options.smallest else 1
+    ratios = Ratios("metrics")
     large, small = 10_000 // scale, 8_000 // scale
 
     for dtype in (np.float32, np.float64):
@@ -145,7 +142,7 @@ def main() -> None:
             "POT, numpy": lambda x=x, y=y: ot.sliced_wasserstein_distance(x, y, n_projections=200),
         }
         title = f"Sliced W2, n = {large:,}, d = 50, 200 projections, {np.dtype(dtype)}"
-        report(title, interleaved(variants, rounds), "POT, torch", 0.35)
+        report(title, interleaved(variants, rounds), ratios, "POT, torch", 0.35)
 
     x, y = cells(large, 50, 1), cells(small, 50, 2)
     w = np.random.default_rng(0).exponential(size=large)
@@ -155,7 +152,7 @@ def main() -> None:
         "POT, torch": lambda: ot.sliced_wasserstein_distance(tx, ty, tw, n_projections=200),
     }
     title = f"The same, {large:,} weighted against {small:,}"
-    report(title, interleaved(variants, rounds), "POT, torch")
+    report(title, interleaved(variants, rounds), ratios, "POT, torch")
 
     n = 2000 // scale
     for d in (5, 50):
@@ -170,7 +167,7 @@ def main() -> None:
             "POT emd2": lambda x=x, y=y: ot.emd2([], [], ot.dist(x, y), numItermax=10**7) ** 0.5,
             "scipy linear_sum_assignment": assignment,
         }
-        report(f"Exact W2, n = {n:,}, d = {d}", interleaved(variants, rounds), bar=1.1)
+        report(f"Exact W2, n = {n:,}, d = {d}", interleaved(variants, rounds), ratios, bar=1.1)
 
     n = 4000 // scale
     x, y = cells(n, 50, 1), cells(n, 50, 2)
@@ -183,9 +180,11 @@ def main() -> None:
     report(
         f"Energy distance, n = {n:,}, d = 50",
         interleaved(variants, rounds),
+        ratios,
         "scipy cdist, whole matrices",
     )
 
+    ratios.write(options.json)
     measure_memory(scale)
 
 

@@ -2,51 +2,39 @@
 
     python tests/benchmarks/bench_solvers.py [--rounds 7] [--only adaptive] [--smallest]
 
-One thread. In every round every variant runs once, in rotated order; a ratio compares the minima over the rounds
-(``min/min``) and the median of the per-round ratios (``median``). Bars are the project's own; a ``ceiling`` is what a
+One thread. A ratio is the median over the rounds (``median``), or that of the minima (``min/min``). Bars are the project's own; a ``ceiling`` is what a
 solver that costs nothing beside the network would reach on this machine.
 """
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
+import numpy as np
 import torch
 import torchdiffeq
 import torchsde
 from torch import Tensor, nn
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder that `benchmarks` is in
+
+from benchmarks.timing import Job, Ratios, interleaved, parser_of, ratio
+
 from dyninfer.diffusions import Diffusion
 from dyninfer.simulation import simulate, solvers
 
-Job = Callable[[], object]
 Row = tuple[str, float, float, str]
 
 
-def interleave(jobs: dict[str, Job], rounds: int) -> dict[str, list[float]]:
-    """CPU seconds of every job in every round, after one unmeasured round."""
-    names = list(jobs)
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    for turn in range(-1, rounds):
-        shift = turn % len(names)
-        for name in names[shift:] + names[:shift]:
-            start = time.process_time()
-            jobs[name]()
-            if turn >= 0:
-                seconds[name].append(time.process_time() - start)
-    return seconds
-
-
-def ratio(label: str, seconds: dict[str, list[float]], top: str, bottom: str, bar: str) -> Row:
+def row(label: str, seconds: dict[str, np.ndarray], top: str, bottom: str, bar: str) -> Row:
     """One line of the table: time of ``top`` over time of ``bottom``."""
-    pairs = [a / b for a, b in zip(seconds[top], seconds[bottom], strict=True)]
-    return label, statistics.median(pairs), min(seconds[top]) / min(seconds[bottom]), bar
+    least = float(seconds[top].min() / seconds[bottom].min())
+    return label, ratio(seconds, top, bottom), least, bar
 
 
 def mlp(d: int, width: int, depth: int, gain: float = 1.0) -> nn.Sequential:
@@ -100,11 +88,11 @@ def _fixed_flows(size: Size) -> list[Row]:
         "heun": lambda: run(solver=solvers.Heun(dt=0.05)),
         "torchdiffeq": lambda: run(solver=solvers.TorchDiffEq("rk4", dt=1.0)),
     }
-    s = interleave(jobs, size.rounds)
+    s = interleaved(jobs, size.rounds)
     return [
-        ratio("ODE rk4, 1,000 paths / 160 forwards", s, "rk4", "forwards", "<= 1.10"),
-        ratio("ODE heun, 1,000 paths / 160 forwards", s, "heun", "forwards", "<= 1.10"),
-        ratio("ODE rk4 / torchdiffeq rk4", s, "rk4", "torchdiffeq", "<= 1.0"),
+        row("ODE rk4, 1,000 paths / 160 forwards", s, "rk4", "forwards", "<= 1.10"),
+        row("ODE heun, 1,000 paths / 160 forwards", s, "heun", "forwards", "<= 1.10"),
+        row("ODE rk4 / torchdiffeq rk4", s, "rk4", "torchdiffeq", "<= 1.0"),
     ]
 
 
@@ -120,11 +108,11 @@ def _fixed_noise(size: Size) -> list[Row]:
         "heun": lambda: run(solver=solvers.Heun(dt=0.02)),
         "sra1": lambda: run(solver=solvers.SRA1(dt=0.02)),
     }
-    s = interleave(jobs, size.rounds)
+    s = interleaved(jobs, size.rounds)
     return [
-        ratio("SDE Euler-Maruyama, 500 paths / 400 forwards", s, "em", "forwards", "<= 1.10"),
-        ratio("SDE heun, 500 paths / 400 forwards", s, "heun", "forwards", "<= 1.10"),
-        ratio("SDE sra1, 500 paths / 400 forwards", s, "sra1", "forwards", "<= 1.10"),
+        row("SDE Euler-Maruyama, 500 paths / 400 forwards", s, "em", "forwards", "<= 1.10"),
+        row("SDE heun, 500 paths / 400 forwards", s, "heun", "forwards", "<= 1.10"),
+        row("SDE sra1, 500 paths / 400 forwards", s, "sra1", "forwards", "<= 1.10"),
     ]
 
 
@@ -139,12 +127,12 @@ def _few_paths(size: Size) -> list[Row]:
         "default": torchsde_job(net, x, 4.0, 0.01, "euler", tuned=False),
         "tuned": torchsde_job(net, x, 4.0, 0.01, "euler", tuned=True),
     }
-    s = interleave(jobs, size.rounds)
+    s = interleaved(jobs, size.rounds)
     return [
-        ratio("SDE Euler-Maruyama, 50 paths / 400 forwards", s, "em", "forwards", ""),
-        ratio("torchsde euler default / ours, 50 paths", s, "default", "em", ">= 4.5"),
-        ratio("torchsde euler tuned / ours, 50 paths", s, "tuned", "em", ">= 2.7"),
-        ratio("  ceiling: torchsde euler default / forwards", s, "default", "forwards", ""),
+        row("SDE Euler-Maruyama, 50 paths / 400 forwards", s, "em", "forwards", ""),
+        row("torchsde euler default / ours, 50 paths", s, "default", "em", ">= 4.5"),
+        row("torchsde euler tuned / ours, 50 paths", s, "tuned", "em", ">= 2.7"),
+        row("  ceiling: torchsde euler default / forwards", s, "default", "forwards", ""),
     ]
 
 
@@ -162,14 +150,14 @@ def bench_small(size: Size) -> list[Row]:
         "tuned": torchsde_job(net, x, 1.0, 0.01, "euler", tuned=True),
         "default": torchsde_job(net, x, 1.0, 0.01, None, tuned=False),
     }
-    s = interleave(jobs, size.rounds)
+    s = interleaved(jobs, size.rounds)
     return [
-        ratio("small EM / 100 forwards", s, "em", "forwards", ""),
-        ratio("torchsde default (srk) / our sra1, small", s, "default", "sra1", ">= 10"),
-        ratio("torchsde default (srk) / our EM, small", s, "default", "em", ">= 10"),
-        ratio("torchsde euler, default noise / our EM, small", s, "euler", "em", ">= 10"),
-        ratio("torchsde euler tuned / our EM, small", s, "tuned", "em", ">= 2"),
-        ratio("  ceiling: torchsde euler tuned / forwards", s, "tuned", "forwards", ""),
+        row("small EM / 100 forwards", s, "em", "forwards", ""),
+        row("torchsde default (srk) / our sra1, small", s, "default", "sra1", ">= 10"),
+        row("torchsde default (srk) / our EM, small", s, "default", "em", ">= 10"),
+        row("torchsde euler, default noise / our EM, small", s, "euler", "em", ">= 10"),
+        row("torchsde euler tuned / our EM, small", s, "tuned", "em", ">= 2"),
+        row("  ceiling: torchsde euler tuned / forwards", s, "tuned", "forwards", ""),
     ]
 
 
@@ -241,12 +229,12 @@ def _adaptive(size: Size, spread: float, label: str) -> list[Row]:
         "equal": shared(rtol),
         "same": shared(1e-4),
     }
-    s = interleave(jobs, size.rounds)
+    s = interleaved(jobs, size.rounds)
     waste = shared_subset / alone
     return [
         (f"rows evaluated / sum of the paths' own needs ({label})", waste, waste, "<= 1.15"),
-        ratio(f"tsit5 / dopri5 at equal worst error ({label})", s, "tsit5", "equal", "<= 0.75"),
-        ratio(f"tsit5 / dopri5 at equal tolerance ({label})", s, "tsit5", "same", ""),
+        row(f"tsit5 / dopri5 at equal worst error ({label})", s, "tsit5", "equal", "<= 0.75"),
+        row(f"tsit5 / dopri5 at equal tolerance ({label})", s, "tsit5", "same", ""),
     ]
 
 
@@ -281,12 +269,9 @@ def torchsde_job(
 def main() -> None:
     """Measure and print one table."""
     groups = {"fixed": bench_fixed, "small": bench_small, "adaptive": bench_adaptive}
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=Size.rounds)
-    parser.add_argument("--smallest", action="store_true", help="a few paths, once: does it run?")
+    parser = parser_of(__doc__, Size.rounds)
     parser.add_argument("--only", choices=groups, help="one group of measurements")
     arguments = parser.parse_args()
-    torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     size = SMALLEST if arguments.smallest else Size(rounds=arguments.rounds)
     rows: list[Row] = []
@@ -294,8 +279,17 @@ def main() -> None:
         if arguments.only in (None, name):
             rows += group(size)
     print(f"\n{'ratio of CPU time':<52}{'median':>8}{'min/min':>9}  bar")
+    ratios = Ratios("solvers")
     for label, median, low, bar in rows:
         print(f"{label:<52}{median:8.2f}{low:9.2f}  {bar}")
+        if "ceiling" in label:
+            continue
+        # Rows with a lower bar are of others over ours.
+        is_inverse = bar.startswith(">=")
+        ratios.add(
+            f"{label}, inverse" if is_inverse else label, 1 / median if is_inverse else median
+        )
+    ratios.write(arguments.json)
 
 
 if __name__ == "__main__":

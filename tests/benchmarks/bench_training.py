@@ -12,14 +12,18 @@ plain step of the same method.
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
+import sys
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the folder that `benchmarks` is in
+
+from benchmarks.timing import Ratios, interleaved, parser_of, ratio
 
 import dyninfer as di
 from dyninfer.learning.scaling import Scaling
@@ -122,53 +126,41 @@ def floor(batch: int, d: int, width: int, boundary: bool) -> Step:
     return step
 
 
-def milliseconds(steps: dict[str, Step], rounds: int, repeat: int) -> dict[str, list[float]]:
-    """CPU time of every step in every round; the steps take turns, so that all see the same machine."""
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for step in steps.values():
-        step()
-    for _ in range(rounds):
-        for name, step in steps.items():
-            start = time.process_time()
-            for _ in range(repeat):
-                step()
-            times[name].append((time.process_time() - start) / repeat * 1e3)
-    return times
-
-
 def launches(step: Step) -> int:
     with Launches() as counter:
         step()
     return sum(counter.counts.values())
 
 
-def row(size: tuple[int, int, int], objective: str, options: argparse.Namespace) -> str:
+def row(
+    size: tuple[int, int, int], objective: str, options: argparse.Namespace, ratios: Ratios
+) -> str:
     batch, d, width = size
     steps = {"eager": training_step(*size, objective)}
     if options.compile:
         steps["compiled"] = training_step(*size, objective, compiled=True)
     steps["floor"] = floor(*size, objective == "boundary")
     repeat = 1 if options.smallest else max(2, 4_000_000 // (batch * width * 16))
-    times = milliseconds(steps, options.rounds, repeat)
-
-    def ratio(name: str) -> str:
-        if name not in times:
-            return "-"
-        pairs = zip(times[name], times["floor"], strict=True)
-        return f"{statistics.median(a / b for a, b in pairs):.2f}"
-
+    seconds = interleaved(steps, options.rounds, repeat)
+    title = f"{objective}, batch {batch}, {d} features, width {width}"
+    over_floor = {"compiled": "-"}
+    for name in steps.keys() - {"floor"}:
+        against = ratios.add(f"{title}, {name} / floor", ratio(seconds, name, "floor"))
+        over_floor[name] = f"{against:.2f}"
     cells = [
-        f"{objective}, batch {batch}, {d} features, width {width}",
-        ratio("eager"),
-        ratio("compiled"),
-        f"{min(times['eager']):.2f}",
-        f"{statistics.median(times['floor']):.2f}",
+        title,
+        over_floor["eager"],
+        over_floor["compiled"],
+        f"{1e3 * seconds['eager'].min():.2f}",
+        f"{1e3 * np.median(seconds['floor']):.2f}",
         str(launches(steps["eager"])),
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def noisy_row(size: tuple[int, int, int], name: str, options: argparse.Namespace) -> str:
+def noisy_row(
+    size: tuple[int, int, int], name: str, options: argparse.Namespace, ratios: Ratios
+) -> str:
     """Steps with noise and a score against plain ones."""
     batch, d, width = size
     steps: dict[str, Step] = {}
@@ -178,33 +170,30 @@ def noisy_row(size: tuple[int, int, int], name: str, options: argparse.Namespace
         else:
             steps[kind] = training_step(*size, name, sigma=sigma)
     repeat = 1 if options.smallest else max(2, 4_000_000 // (batch * width * 16))
-    times = milliseconds(steps, options.rounds, repeat)
-    pairs = zip(times["noisy"], times["plain"], strict=True)
-    ratio = statistics.median(a / b for a, b in pairs)
-    return f"| {name}, batch {batch}, {d} features, width {width} | {ratio:.2f} |"
+    seconds = interleaved(steps, options.rounds, repeat)
+    title = f"{name}, batch {batch}, {d} features, width {width}"
+    against = ratios.add(f"{title}, noisy / plain", ratio(seconds, "noisy", "plain"))
+    return f"| {title} | {against:.2f} |"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__, 7)
     parser.add_argument("--compile", action="store_true", help="measure the compiled step as well")
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--smallest", action="store_true", help="one round of the smallest size")
     options = parser.parse_args()
     sizes = SIZES
     if options.smallest:
         sizes, options.rounds = SIZES[-1:], 1
-    torch.set_num_threads(1)
+    ratios = Ratios("training")
     print(HEAD)
     print("|---" * 6 + "|")
     for size in sizes:
         for objective in ("boundary", "velocity"):
-            print(row(size, objective, options), flush=True)
+            print(row(size, objective, options, ratios), flush=True)
     print("\n| step with noise and score | / plain |\n|---|---|")
     for size in sizes:
         for name in ("velocity", "boundary", "bridge"):
-            print(noisy_row(size, name, options), flush=True)
+            print(noisy_row(size, name, options, ratios), flush=True)
+    ratios.write(options.json)
 
 
 if __name__ == "__main__":
