@@ -35,6 +35,7 @@ def run_fractional_diffusion(
     options.refuse(
         "noise", "backward", reason="fractional noise remembers, so it runs forward, and as it is"
     )
+    options.refuse("compile", reason="state and memory of fractional noise move in one step")
     if _is_flow(process) and not isinstance(options.solver, FractionalEuler | None):
         flow = Diffusion(drift=process.drift)
         return run_diffusion(flow, x0, times, options)

@@ -28,7 +28,7 @@ def run_markov_jump(process: MarkovJump, x0: Any, times: Tensor, options: Option
     paths of a batch of processes follow one another, process by process.
     """
     reason = "a MarkovJump is drawn exactly, forward in time"
-    options.refuse("noise", "backward", "resample", reason=reason)
+    options.refuse("noise", "backward", "resample", "compile", reason=reason)
     if options.to is not None:
         raise ValueError(
             "to cannot be used: the whole numbers of a MarkovJump are drawn in memory; leave it "

@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.diffusions import Diffusion, scaling_of
+from dyninfer.learning.compiler import check_compiler
 from dyninfer.learning.random import stream
 from dyninfer.learning.settings import brief, to_plain
 from dyninfer.learning.warn import warn
@@ -95,7 +96,11 @@ def run_equation(
         disable=not options.progress,
     )
     scale = Scale.of(equation, states, times)
-    counted = Counted(equation.rates)
+    rates = equation.rates
+    if options.compile:
+        check_compiler(states.device)
+        rates = torch.compile(rates)
+    counted = Counted(rates)
     equation = replace(equation, rates=counted)
     rows = range(len(states))
     task = Task(equation, grid, options.seed, rows, grid.intervals, scale)

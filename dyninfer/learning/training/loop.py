@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from dyninfer.learning.compiler import check_compiler
 from dyninfer.learning.files import label
 from dyninfer.learning.objective import Batch, Objective
 from dyninfer.learning.parallel import mean_over_processes, rank, share, threads, world
@@ -270,6 +271,7 @@ class TrainingRun:
     def _make_steps(self, bar: Any) -> str:
         loss_terms: LossTerms = self.objective.loss
         if self.settings.compile:
+            check_compiler(self.device)
             loss_terms = torch.compile(loss_terms)
         if not self._steps_of_stage(bar, loss_terms):
             return "diverged"
