@@ -1,23 +1,34 @@
-"""Whether ``torch.compile`` can work here."""
+"""``torch.compile``, where it can work."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 # What torch looks for on a CPU, beside the name in CXX.
 _COMPILERS = ("g++", "clang++", "c++", "cl")
 
 
-def check_compiler(device: torch.device) -> None:
-    """Raise a RuntimeError where ``torch.compile`` would end in pages about a missing compiler.
+def compiled(function: Function, device: torch.device) -> Function:
+    """The function, compiled when it is first called.
 
-    Code for a GPU is compiled by what torch brings along.
+    Raises
+    ------
+    RuntimeError
+        On a CPU without a C++ compiler. What a GPU runs is compiled by what torch brings along.
     """
-    if device.type != "cpu":
-        return
+    if device.type == "cpu":
+        _check_compiler()
+    return torch.compile(function)
+
+
+def _check_compiler() -> None:
     names = (os.environ.get("CXX", ""), *_COMPILERS)
     if not any(name and shutil.which(name) for name in names):
         raise RuntimeError(

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from dyninfer.data.trajectories import Trajectories
 from dyninfer.diffusions import Diffusion, scaling_of
-from dyninfer.learning.compiler import check_compiler
+from dyninfer.learning.compiler import compiled
 from dyninfer.learning.random import stream
 from dyninfer.learning.settings import brief, to_plain
 from dyninfer.learning.warn import warn
@@ -98,8 +98,7 @@ def run_equation(
     scale = Scale.of(equation, states, times)
     rates = equation.rates
     if options.compile:
-        check_compiler(states.device)
-        rates = torch.compile(rates)
+        rates = compiled(rates, states.device)
     counted = Counted(rates)
     equation = replace(equation, rates=counted)
     rows = range(len(states))

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from dyninfer.learning.compiler import check_compiler
+from dyninfer.learning.compiler import compiled
 from dyninfer.learning.files import label
 from dyninfer.learning.objective import Batch, Objective
 from dyninfer.learning.parallel import mean_over_processes, rank, share, threads, world
@@ -271,8 +271,7 @@ class TrainingRun:
     def _make_steps(self, bar: Any) -> str:
         loss_terms: LossTerms = self.objective.loss
         if self.settings.compile:
-            check_compiler(self.device)
-            loss_terms = torch.compile(loss_terms)
+            loss_terms = compiled(loss_terms, self.device)
         if not self._steps_of_stage(bar, loss_terms):
             return "diverged"
         if self.objective.held_out and not self.stage.learns_from_all:
