@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 # What torch looks for on a CPU, beside the name in CXX.
 _COMPILERS = ("g++", "clang++", "c++", "cl")
 
 
-def compiled(function: Function, device: torch.device) -> Function:
+def compiled(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
     """The function, compiled when it is first called.
 
     Raises
