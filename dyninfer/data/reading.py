@@ -21,6 +21,7 @@ from dyninfer.data.provenance import Provenance
 from dyninfer.data.representation import check_finite, representation
 from dyninfer.data.snapshots import Snapshots
 from dyninfer.data.snapshots.reading import position
+from dyninfer.data.stored_rows import groups_of_rows
 from dyninfer.data.times import Clock
 from dyninfer.data.words import as_text, counted, quoted
 from dyninfer.learning.warn import warn
@@ -192,7 +193,7 @@ def read_features(adata: AnnData, provenance: Provenance) -> ndarray:
     array, features, rep = representation(adata, use_rep)
     check_features(features, provenance)
     every_row = np.arange(adata.n_obs)
-    x = dense_rows(array, every_row, rep)
+    x = groups_of_rows(array, [every_row], rep)[0]
     names = np.asarray(adata.obs_names)
     check_finite(x, rep, names)
     return x

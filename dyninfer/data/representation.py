@@ -10,6 +10,7 @@ from numpy import ndarray
 
 from dyninfer.data.columns import MissingKey
 from dyninfer.data.words import listed, quoted, texts
+from dyninfer.learning.slabs import slabs
 from dyninfer.learning.warn import warn
 
 if TYPE_CHECKING:
@@ -100,7 +101,9 @@ def warn_of_counts(adata: AnnData, rep: str, x: ndarray) -> None:
 def check_finite(x: ndarray, name: str, row_names: Any = None) -> None:
     """Raise a ValueError that counts the rows with NaN or infinite values and names the first."""
     features = tuple(range(1, x.ndim))
-    is_finite = np.isfinite(x).all(axis=features)
+    is_finite = np.empty(len(x), dtype=bool)
+    for slab in slabs(len(x)):
+        is_finite[slab] = np.isfinite(x[slab]).all(axis=features)
     invalid = np.flatnonzero(~is_finite)
     if len(invalid) == 0:
         return

@@ -30,7 +30,7 @@ def fields_at(
     """
     device = device_of(process)
     names = ("drift", "growth", "potential")
-    parts: dict[str, list[ndarray]] = {}
+    whole: dict[str, ndarray] = {}
     with torch.no_grad():
         # In chunks: the layers of a network hold a hundred numbers for each of a state's.
         n = len(x)
@@ -48,8 +48,10 @@ def fields_at(
                 # A process has a field at all times or at none.
                 if field is not None:
                     values = field.cpu().numpy()
-                    parts.setdefault(name, []).append(values)
-    whole = {name: np.concatenate(part) for name, part in parts.items()}
+                    if name not in whole:
+                        # At once: parts that are joined in the end are held twice.
+                        whole[name] = np.empty((n, *values.shape[1:]), values.dtype)
+                    whole[name][rows] = values
     for name, values in whole.items():
         _warn_of_overflow(name, values)
     return whole

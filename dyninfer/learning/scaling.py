@@ -12,6 +12,7 @@ from numpy import ndarray
 from torch import Tensor, nn
 
 from dyninfer.learning.settings import brief
+from dyninfer.learning.slabs import slabs
 
 ScaleMode = Literal["global", "feature"] | None
 Array = TypeVar("Array", ndarray, Tensor)
@@ -273,12 +274,11 @@ def _mean_and_variance(
         every_weight = weights
     means = []
     for x, w in zip(samples, every_weight, strict=True):
-        means.append(_average(x, w))
+        means.append(_mean(x, w))
     mean = np.mean(means, axis=0)
     variances = []
     for x, w in zip(samples, every_weight, strict=True):
-        squares = (x - mean) ** 2
-        variances.append(_average(squares, w))
+        variances.append(_average(x, w, lambda values: (values - mean) ** 2))
     variance = np.mean(variances, axis=0)
     # A constant feature varies by its rounding only.
     rounding = 8 * np.finfo(samples[0].dtype).eps * mean
@@ -286,9 +286,23 @@ def _mean_and_variance(
     return mean, variance
 
 
-def _average(values: ndarray, weights: ndarray | None) -> ndarray:
-    """Of rows ``(n, feature)``, in double precision."""
-    if weights is None:
-        return values.mean(0, dtype=np.float64)
-    share = weights / weights.sum()
-    return share @ values.astype(np.float64)
+def _mean(x: ndarray, weights: ndarray | None) -> ndarray:
+    # From a row, so that the mean of a constant feature is its value to the last digit.
+    origin = x[0].astype(np.float64)
+    return origin + _average(x, weights, lambda values: values - origin)
+
+
+def _average(
+    x: ndarray, weights: ndarray | None, function: Callable[[ndarray], ndarray]
+) -> ndarray:
+    """Of a function of rows ``(n, feature)``, in double precision."""
+    n = len(x)
+    share = np.full(n, 1 / n)
+    if weights is not None:
+        share = weights / weights.sum()
+    average = np.zeros(x.shape[1])
+    # In double precision, all rows of ten million cells would take twice their own memory.
+    for slab in slabs(n):
+        values = function(x[slab].astype(np.float64))
+        average += share[slab] @ values
+    return average

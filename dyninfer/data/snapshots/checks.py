@@ -18,6 +18,7 @@ from dyninfer.data.arrays import (
     default_features,
 )
 from dyninfer.data.conditions import as_labels
+from dyninfer.data.stored_rows import StoredRows
 from dyninfer.data.time_reading import as_times
 from dyninfer.data.times import Clock
 from dyninfer.data.words import as_text, counted, quoted, texts
@@ -166,6 +167,9 @@ def _shared_columns(columns: list[tuple[str, ...] | None], times: ndarray) -> tu
 
 
 def _as_sample(values: Any, name: str) -> ndarray:
+    # Read and checked when they were stored.
+    if isinstance(values, StoredRows) and len(values) > 0:
+        return values  # type: ignore[return-value]
     array = as_array(values, name)
     if array.ndim != 2 or array.shape[1] == 0:
         raise ValueError(f"{name} has shape {array.shape}; it must be (samples, features)")

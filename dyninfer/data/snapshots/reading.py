@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy import ndarray
 
-from dyninfer.data.arrays import dense_rows
 from dyninfer.data.columns import label_column, number_column, time_column
 from dyninfer.data.representation import representation, warn_of_counts
+from dyninfer.data.stored_rows import groups_of_rows
 from dyninfer.data.time_bins import refuse_continuous
 from dyninfer.data.time_reading import as_time, as_times
 from dyninfer.data.times import Clock
@@ -46,7 +46,7 @@ def fields_from_anndata(
     refuse_continuous(column, clock.times, time_key)
     # Only these rows are read: what is held out may hold anything.
     rows = [clock.rows(column, t) for t in times]
-    samples = [dense_rows(array, row, rep) for row in rows]
+    samples = groups_of_rows(array, rows, rep)
     warn_of_counts(adata, rep, samples[0])
     cell_names = np.asarray(adata.obs_names, dtype=object)
     names = [cell_names[row] for row in rows]

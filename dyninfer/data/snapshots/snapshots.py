@@ -19,6 +19,7 @@ from dyninfer.data.times import Clock
 from dyninfer.data.words import as_text, counted
 from dyninfer.learning.random import numpy_stream
 from dyninfer.learning.settings import brief, check_count
+from dyninfer.learning.slabs import slabs
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -117,7 +118,9 @@ class Snapshots:
         Parameters
         ----------
         adata : AnnData
-            May be backed: where ``use_rep`` is in ``obsm``, ``X`` is not read.
+            May be backed: where ``use_rep`` is in ``obsm``, ``X`` is not read. Of more than 1 GB of
+            floats in a file (a backed ``X``, or an array of dask or zarr), a plain copy is made in
+            the folder for temporary files, of which rows are read as they are asked for.
         time_key : str
             Column of ``obs`` with the times: numbers, numeric strings or categories, or timedeltas
             (become days).
@@ -171,7 +174,8 @@ class Snapshots:
 
     def at(self, time: float) -> ndarray:
         """Samples ``(n, feature)`` at one of the times."""
-        return self.samples[self.index(time)]
+        # Those of a large file are read only now.
+        return np.asarray(self.samples[self.index(time)])
 
     def weights_at(self, time: float) -> ndarray:
         """Weights ``(n,)`` at one of the times, summing to one."""
@@ -274,7 +278,8 @@ class Snapshots:
                 layout = (array.shape, array.dtype.str)
                 kind = repr(layout)
                 fingerprint.update(kind.encode())
-                fingerprint.update(array.tobytes())
+                for slab in slabs(len(array)):
+                    fingerprint.update(array[slab].tobytes())
         return fingerprint.hexdigest()
 
     def to_anndata(self) -> AnnData:

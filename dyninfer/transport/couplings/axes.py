@@ -76,7 +76,7 @@ def _looked_at(x: ndarray, weights: ndarray, seed: int, side: str) -> tuple[ndar
     """States and weights of the cells that say where the axes lie."""
     n = len(x)
     if n <= MOST_LOOKED_AT:
-        return x, weights
+        return np.asarray(x), weights
     rng = numpy_stream(seed, "axes", side)
     # Drawn by weight, so that a few heavy cells among light ones are not missed.
     rows = rng.choice(n, MOST_LOOKED_AT, p=weights)

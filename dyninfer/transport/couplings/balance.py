@@ -6,6 +6,8 @@ import numpy as np
 from numpy import ndarray
 from numpy.random import Generator
 
+from dyninfer.learning.slabs import slabs
+
 # Features by which the tree divides: those that vary most, which are few in most data.
 MOST_FEATURES = 8
 # Samples of a node that say which feature varies most there: of all of them at the root, and of
@@ -60,7 +62,10 @@ def _parts(points: ndarray, rows: ndarray, depth: int, rng: Generator) -> ndarra
     # Rows come in random order: the first of them are a sample.
     spread = points[rows[:MOST_LOOKED_AT]].var(0, dtype=np.float64)
     widest = np.argsort(-spread, kind="stable")[:MOST_FEATURES]
-    features = points[:, widest]
+    features = np.empty((len(points), len(widest)), points.dtype)
+    # Of ten million cells, all features would fill the memory.
+    for slab in slabs(len(points)):
+        features[slab] = points[slab][:, widest]
     nodes = rows[None]
     for level in range(depth):
         n_looked_at = max(LEAST_LOOKED_AT, MOST_LOOKED_AT >> level)

@@ -15,6 +15,9 @@ from dyninfer.metrics.simplex import best_plan
 from dyninfer.transport.couplings.balance import balanced_order
 from dyninfer.transport.couplings.problem import TransportProblem, failed, squared_distances
 
+# Numbers of samples up to this take half the memory.
+LARGEST_INT32 = np.iinfo(np.int32).max
+
 
 class Block(NamedTuple):
     """Part of two samples: rows of either, and their weights, summing to one."""
@@ -163,23 +166,33 @@ class _Line:
             self.order = rng.permutation(positive)
         else:
             size = len(positive) // n_blocks
-            places = balanced_order(states[positive], size, rng)
+            points = states
+            # Else a copy of all states would be made for nothing.
+            if len(positive) < len(weights):
+                points = states[positive]
+            places = balanced_order(points, size, rng)
             self.order = positive[places]
-        block_weight = n_blocks / weights.sum()
-        self.length = weights[self.order] * block_weight
-        self.end = np.cumsum(self.length)
+        # Little is kept of every sample: there may be ten million.
+        if len(weights) < LARGEST_INT32:
+            self.order = self.order.astype(np.int32)
+        self.weights = weights
+        self.block_weight = n_blocks / weights.sum()
+        self.end = np.cumsum(weights[self.order] * self.block_weight)
         self.end[-1] = n_blocks
-        self.begin = np.append(0.0, self.end[:-1])
 
     def between(self, first: float, last: float) -> tuple[ndarray, ndarray]:
         """Rows of a stretch, and their weights, summing to one."""
         # One sample more at either side, whose overlap tells whether it is inside.
         after = np.searchsorted(self.end, first, side="right")
-        before = np.searchsorted(self.begin, last)
-        near = slice(max(after - 1, 0), before + 1)
-        begin = self.begin[near]
+        # A sample begins where the one before ends, and the first at zero.
+        before = np.searchsorted(self.end[:-1], last) + 1
+        first_near = max(int(after) - 1, 0)
+        near = slice(first_near, before + 1)
         end = self.end[near]
-        length = self.length[near]
+        begin_of_first = self.end[first_near - 1] if first_near else 0.0
+        begin = np.append(begin_of_first, end[:-1])
+        rows = self.order[near].astype(np.int64)
+        length = self.weights[rows] * self.block_weight
         first_inside = np.maximum(begin, first)
         last_inside = np.minimum(end, last)
         overlap = last_inside - first_inside
@@ -191,5 +204,4 @@ class _Line:
         # Less is the rounding of the sum, and would be a pair of its own.
         is_part = share > 1e-12
         share = share[is_part]
-        rows = self.order[near][is_part]
-        return rows, share / share.sum()
+        return rows[is_part], share / share.sum()

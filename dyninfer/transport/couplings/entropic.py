@@ -107,6 +107,6 @@ class BridgeCoupling(EntropicOTCoupling):
 
     def placed(self, interval: Interval) -> Interval:
         """See :meth:`BlockCoupling.placed`: coordinates in which the bridge is Brownian motion."""
-        start = self.bridge.coordinates(interval.x, self.gap)
-        end = self.bridge.coordinates(interval.y, self.gap)
+        start = self.bridge.coordinates(np.asarray(interval.x), self.gap)
+        end = self.bridge.coordinates(np.asarray(interval.y), self.gap)
         return interval._replace(x=start, y=end)

@@ -17,6 +17,7 @@ from dyninfer.learning.scaling import Scaling
 from dyninfer.transport.couplings.base import Coupling
 from dyninfer.transport.couplings.folds import Folds, fold_numbers, folds_of
 from dyninfer.transport.couplings.plan import NOTHING
+from dyninfer.transport.couplings.states import ScaledRows, StateTable
 from dyninfer.transport.couplings.stretches import (
     Stretch,
     condition_names,
@@ -109,9 +110,9 @@ class CoupledSamples:
         control: str | None = None,
         in_turn: bool = False,
     ):
-        states = np.concatenate([scaling.states(sample) for sample in data.samples])
-        # Parts of one array: a million cells are not held twice.
-        samples = np.split(states, np.cumsum(data.sizes)[:-1])
+        to_device = placer(device, dtype)
+        samples = [ScaledRows(sample, scaling) for sample in data.samples]
+        self.table = StateTable(samples, to_device)
         options: dict[str, Any] = {"by_condition": code is not None, "control": control}
         self.supply: BlockSupply | None = None
         self.with_held_out = True
@@ -121,20 +122,24 @@ class CoupledSamples:
         if in_turn and not chains:
             self.supply = supply_of_blocks(data, samples, coupling, seed, **options)
         if self.supply is None:
-            stretches = couple_all(data, samples, coupling, seed, chains=chains, **options)
+            states = self.table.hold_all()
+            stretches = couple_all(data, states, coupling, seed, chains=chains, **options)
         else:
             stretches = self.supply.stretches()
-        to_device = placer(device, dtype)
         self.chains = chains
         self.times = to_device(scaling.times(data.times))
         self.inner_times = self.times[1:-1].contiguous()
-        self.states = to_device(states)
         self.log_mass = to_device(log_masses(data))
         self.codes: Tensor | None = None
         if code is not None:
             names = condition_names(data)
             self.codes = to_device(code.encode(names))
         self._take(stretches)
+
+    @property
+    def states(self) -> Tensor:
+        """Scaled states of the cells that are held; :attr:`places` says where each stands."""
+        return self.table.states
 
     def _take(self, stretches: list[Stretch]) -> None:
         """Draw from these coupled rows from now on."""
@@ -144,6 +149,7 @@ class CoupledSamples:
         sizes = [len(stretch.mass) for stretch in stretches]
         rows = np.concatenate([stretch.rows for stretch in stretches])
         self.rows = torch.as_tensor(rows, device=device)
+        self.places = torch.as_tensor(self.table.places(rows), device=device)
         log_weights = np.concatenate([stretch.log_weights for stretch in stretches])
         self.weighted = bool(log_weights.any())
         self.log_weights = placer(device, self.states.dtype)(log_weights)
@@ -195,8 +201,8 @@ class CoupledSamples:
     def draw(self, interval: Tensor, generator: Generator) -> Coupled:
         """Draw coupled samples for the intervals ``(n,)``."""
         pick = self.pick(interval, generator)
-        rows = self.rows[pick]
-        knots = self.states[rows]
+        places = self.places[pick]
+        knots = self.states[places]
         code = None
         if self.codes is not None:
             code = self.codes[self.condition[pick]]
@@ -220,8 +226,8 @@ class CoupledSamples:
         last = first + self.counts[k]
         inside = slice(first, last)
         interval = torch.full_like(self.condition[inside], k)
-        rows = self.rows[inside]
-        knots = self.states[rows]
+        places = self.places[inside]
+        knots = self.states[places]
         log_start, log_end = self.log_weights[inside].unbind(1)
         pairs = Coupled(interval, knots, log_start, log_end, code=None)
         return pairs, self.mass[inside]
@@ -245,7 +251,7 @@ class CoupledSamples:
         inside = torch.as_tensor(is_first, device=self.rows.device)
         gain = self.log_weights[inside, 0].exp()
         carried = self.mass[inside] * gain
-        first_rows = self.rows[inside, 0]
+        first_rows = self.places[inside, 0]
         cells, number = first_rows.unique(return_inverse=True)
         zeros = carried.new_zeros(len(cells))
         weight = zeros.index_add(0, number, carried)
@@ -290,6 +296,7 @@ class CoupledSamples:
         part = copy.copy(self)
         inside = torch.as_tensor(mask, device=self.rows.device)
         part.rows = self.rows[inside]
+        part.places = self.places[inside]
         part.log_weights = self.log_weights[inside]
         part.condition = self.condition[inside]
         part.stretch = self.stretch[mask]

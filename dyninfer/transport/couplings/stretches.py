@@ -82,7 +82,7 @@ def couple_all(
 
 def supply_of_blocks(
     data: Snapshots,
-    samples: list[ndarray],
+    samples: Sequence[Any],
     coupling: Coupling | Sequence[Coupling],
     seed: int,
     *,
@@ -202,13 +202,11 @@ def _plans(
     return plans
 
 
-def _samples_of(
-    data: Snapshots, samples: list[ndarray], run: _Run
-) -> tuple[list[ndarray], Snapshots]:
+def _samples_of(data: Snapshots, samples: Sequence[Any], run: _Run) -> tuple[list[Any], Snapshots]:
     """States of a run, and the snapshots that it is of."""
     sizes = [len(rows) for rows in run.rows]
     if sizes == list(data.sizes):
-        return samples, data
+        return list(samples), data
     states = []
     for k, rows in zip(run.times, run.rows, strict=True):
         states.append(samples[k][rows])

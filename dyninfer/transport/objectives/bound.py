@@ -179,7 +179,8 @@ def _residuals(
     moment: Any = process.inner.schedule.moment(times)
     picked = samples.pick(moment.interval, generator)
     rows = samples.rows[picked]
-    knots = samples.states[rows]
+    places = samples.places[picked]
+    knots = samples.states[places]
     line, velocity = moment.line(knots)
     z = normal_like(line, generator)
     gamma = moment.gamma[:, None]

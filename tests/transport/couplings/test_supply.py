@@ -134,6 +134,8 @@ def test_no_more_is_solved_than_the_steps_pay_for_and_few_blocks_have_the_mean_o
         mean = weights @ data.samples[k]
         # Of 200 random samples, the mean is known to 0.07.
         assert np.abs(mean - data.samples[k].mean(0)).max() < 0.06
+    # States of the others have not been asked for.
+    assert samples.table.n_held == len(samples.rows.unique()) < 0.4 * sum(SIZES)
     samples.reach(9)
     assert samples.supply.n_solved == 4
 
