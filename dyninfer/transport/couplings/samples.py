@@ -251,12 +251,14 @@ class CoupledSamples:
         inside = torch.as_tensor(is_first, device=self.rows.device)
         gain = self.log_weights[inside, 0].exp()
         carried = self.mass[inside] * gain
-        first_rows = self.places[inside, 0]
+        first_rows = self.rows[inside, 0]
+        # By row: places follow the order in which blocks came, which a resumed run has not.
         cells, number = first_rows.unique(return_inverse=True)
+        places = torch.zeros_like(cells).scatter(0, number, self.places[inside, 0])
         zeros = carried.new_zeros(len(cells))
         weight = zeros.index_add(0, number, carried)
         has_weight = weight > 0
-        states = self.states[cells[has_weight]]
+        states = self.states[places[has_weight]]
         return FirstSnapshot(first, states, weight[has_weight])
 
     def folds(self, fraction: float, seed: int) -> Folds[CoupledSamples]:

@@ -171,6 +171,10 @@ def test_blocks_depend_on_the_step_and_the_seed_alone():
     other.reach(7)
     for name in ("rows", "log_weights", "cumulative", "mass"):
         assert torch.equal(getattr(one, name), getattr(other, name))
+    # Where the states are held depends on when they were read, and nothing else does.
+    assert not torch.equal(one.places, other.places)
+    for first, second in zip(one.first_snapshot(), other.first_snapshot(), strict=True):
+        assert torch.equal(torch.as_tensor(first), torch.as_tensor(second))
 
 
 def test_conditions_keep_their_shares_while_blocks_come_in():
