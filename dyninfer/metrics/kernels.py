@@ -26,6 +26,9 @@ from dyninfer.metrics.samples import (
 
 TILE = 512  # rows and columns of a block of pairs: 2 MB, which stays in the cache
 GPU_TILE = 8192  # 512 MB in float64: 256 times fewer launches, each of more work
+_NO_DISTANCE = (
+    "all points of the reference y coincide, so there is no median distance; give a bandwidth"
+)
 MEDIAN_POINTS = 2000  # two million pairs: the median is good to a thousandth
 
 
@@ -100,7 +103,7 @@ def mmd(
     k_xx = _kernel_within(kernel, at_zero, a, "x", unbiased)
     k_yy = _kernel_within(kernel, at_zero, b, "y", unbiased)
     k_xy = _mean_between(kernel, a, b)
-    return k_xx + k_yy - 2 * k_xy
+    return float(k_xx + k_yy - 2 * k_xy)
 
 
 @own_surroundings()
@@ -133,13 +136,14 @@ def _median_distance(sample: Sample, seed: int) -> float:
     some, _, unit = in_own_unit(some, some)
     apart = torch.pdist(some.points)
     is_apart = apart > 0
-    if not bool(is_apart.any()):
-        raise UndefinedMetricError(
-            "all points of the reference y coincide, so there is no median distance; "
-            "give a bandwidth"
-        )
     if sample.uniform:
-        return unit * float(apart[is_apart].median())
+        # A median of nothing is NaN, which saves a question before.
+        median = float(torch.where(is_apart, apart, torch.nan).nanmedian())
+        if math.isnan(median):
+            raise UndefinedMetricError(_NO_DISTANCE)
+        return unit * median
+    if not bool(is_apart.any()):
+        raise UndefinedMetricError(_NO_DISTANCE)
     # In the order of the distances: (0, 1), (0, 2), ..., (1, 2), ...
     first, second = torch.triu_indices(len(rows), len(rows), offset=1, device=apart.device)
     weights = sample.weights[rows]
@@ -190,7 +194,7 @@ def energy_distance(
     within_x = _mean_within(_identity, a)
     within_y = _mean_within(_identity, b)
     energy = 2 * between - within_x - within_y
-    return unit * energy
+    return unit * float(energy)
 
 
 def mean_distance(sample: Sample) -> float:
@@ -208,16 +212,16 @@ def mean_distance(sample: Sample) -> float:
         )
     double = sample._replace(points=sample.points.double())
     own, _, unit = in_own_unit(double, double)
-    within = _mean_within(_identity, own)
+    within = float(_mean_within(_identity, own))
     return unit * within / (1 - itself)
 
 
 def _kernel_within(
     kernel: Callable[[Tensor], Tensor], at_zero: float, sample: Sample, name: str, unbiased: bool
-) -> float:
+) -> Tensor:
     """Mean of the kernel within a sample, with or without the pairs of a point with itself."""
     others = _mean_within(kernel, sample)
-    itself = float(sample.weights.square().sum())
+    itself = sample.weights.square().sum()
     if not unbiased:
         return others + at_zero * itself
     if len(sample.points) == 1:
@@ -228,17 +232,17 @@ def _kernel_within(
     return others / (1 - itself)
 
 
-def _mean_between(f: Callable[[Tensor], Tensor], a: Sample, b: Sample) -> float:
+def _mean_between(f: Callable[[Tensor], Tensor], a: Sample, b: Sample) -> Tensor:
     """``Σ_ij a_i b_j f(|x_i − y_j|)``, block by block."""
     total = a.weights.new_zeros(())
     for x, w in _tiles(a):
         for y, v in _tiles(b):
             block = f(distances(x, y))
             total += w @ block @ v
-    return float(total)
+    return total
 
 
-def _mean_within(f: Callable[[Tensor], Tensor], a: Sample) -> float:
+def _mean_within(f: Callable[[Tensor], Tensor], a: Sample) -> Tensor:
     """``Σ_{i≠j} a_i a_j f(|x_i − x_j|)``, from the blocks on and above the diagonal."""
     tiles = list(_tiles(a))
     total = a.weights.new_zeros(())
@@ -251,7 +255,7 @@ def _mean_within(f: Callable[[Tensor], Tensor], a: Sample) -> float:
             block = f(distances(x, y))
             # Once for the pairs below the diagonal.
             total += 2 * (w @ block @ v)
-    return float(total)
+    return total
 
 
 def _tiles(sample: Sample) -> Iterator[tuple[Tensor, Tensor]]:

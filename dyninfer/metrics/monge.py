@@ -227,7 +227,7 @@ def _has_covariances(pairs: Sample) -> bool:
 
 def _gap(pairs: Sample, p: int) -> MongeGap:
     points, weights, _ = pairs
-    unit = power_of_two(points)
+    unit = float(power_of_two(points))
     try:
         scale = unit**p
     except OverflowError:

@@ -59,8 +59,12 @@ def check_samples(
     Columns of DataFrames are matched by name, in the order of those of y.
     """
     x = in_columns_of(x, y, "x", "y")
-    a = check_sample(x, x_weights, "x")
-    b = check_sample(y, y_weights, "y")
+    x_points = _shaped(x, "x")
+    y_points = _shaped(y, "y")
+    # Both at once: on a device, each question is waited for.
+    _check_finite({"x": x_points, "y": y_points})
+    a = _weighted(x_points, x_weights, "x")
+    b = _weighted(y_points, y_weights, "y")
     n_x = a.points.shape[1]
     n_y = b.points.shape[1]
     if n_x != n_y:
@@ -89,9 +93,7 @@ def in_own_unit(a: Sample, b: Sample) -> Pair:
     beside a group far away.
     """
     # Twice: differences may overflow in the user's unit, and leave little of the first unit.
-    size_of_x = power_of_two(a.points)
-    size_of_y = power_of_two(b.points)
-    outer = max(size_of_x, size_of_y)
+    outer = torch.maximum(power_of_two(a.points), power_of_two(b.points))
     x = a.points / outer
     y = b.points / outer
     x_low = x.amin(0)
@@ -104,10 +106,11 @@ def in_own_unit(a: Sample, b: Sample) -> Pair:
     inner = power_of_two(high - low)
     x = (x - origin) / inner
     y = (y - origin) / inner
-    unit = outer * inner
+    # The one wait for a device.
+    size, unit = torch.stack([outer, outer * inner]).tolist()
     if unit == 0 or math.isinf(unit):
         raise ValueError(
-            f"samples of size {outer:g} differ by less than float64 holds; rescale them"
+            f"samples of size {size:g} differ by less than float64 holds; rescale them"
         )
     first = a._replace(points=x)
     second = b._replace(points=y)
@@ -116,7 +119,11 @@ def in_own_unit(a: Sample, b: Sample) -> Pair:
 
 def check_sample(x: Array, weights: Array | None, name: str) -> Sample:
     """A checked sample without its points of weight zero; points keep their precision."""
-    points = check_points(x, name)
+    return _weighted(check_points(x, name), weights, name)
+
+
+def _weighted(points: Tensor, weights: Array | None, name: str) -> Sample:
+    """Points with weights that are checked, without those of weight zero."""
     n = len(points)
     if weights is None:
         share = 1 / n
@@ -148,6 +155,13 @@ def check_sample(x: Array, weights: Array | None, name: str) -> Sample:
 
 def check_points(x: Array, name: str) -> Tensor:
     """Points ``(n, d)`` as a tensor, where they are finite and there is at least one."""
+    points = _shaped(x, name)
+    _check_finite({name: points})
+    return points
+
+
+def _shaped(x: Array, name: str) -> Tensor:
+    """Points ``(n, d)`` as a tensor, at least one."""
     points = _as_tensor(x, name)
     if points.ndim != 2 or 0 in points.shape:
         hint = "; give x[:, None] for one feature" if points.ndim == 1 else ""
@@ -155,16 +169,25 @@ def check_points(x: Array, name: str) -> Tensor:
             f"{name} has shape {tuple(points.shape)}; a sample is (n, d), n and d at least "
             f"one{hint}"
         )
-    is_finite = torch.isfinite(points).all(1)
-    if not bool(is_finite.all()):
-        invalid = (~is_finite).nonzero()
-        n_invalid = len(invalid)
-        first = int(invalid[0])
-        raise ValueError(
-            f"{name} has values that are not finite in {n_invalid} of {len(points)} rows, "
-            f"first in row {first}; drop those rows or impute them"
-        )
     return points
+
+
+def _check_finite(samples: dict[str, Tensor]) -> None:
+    """Raise a ValueError that names the first of some points which are not all finite."""
+    are_finite = [torch.isfinite(points).all() for points in samples.values()]
+    first_flag = are_finite[0]
+    flags = [flag.to(first_flag.device) for flag in are_finite]
+    if all(torch.stack(flags).tolist()):
+        return
+    for name, points in samples.items():
+        invalid = (~torch.isfinite(points).all(1)).nonzero()
+        n_invalid = len(invalid)
+        if n_invalid:
+            first = int(invalid[0])
+            raise ValueError(
+                f"{name} has values that are not finite in {n_invalid} of {len(points)} rows, "
+                f"first in row {first}; drop those rows or impute them"
+            )
 
 
 def distances(x: Tensor, y: Tensor) -> Tensor:
@@ -233,10 +256,10 @@ def capped(sample: Sample, n: int, generator: Generator) -> Sample:
     return Sample(sample.points[rows], equal, True)
 
 
-def power_of_two(points: Tensor) -> float:
+def power_of_two(points: Tensor) -> Tensor:
     """Largest power of two up to the largest coordinate: to divide by it is exact."""
-    largest = float(points.abs().max())
-    if largest == 0:
-        return 1.0
-    exponent = math.frexp(largest)[1]
-    return math.ldexp(1.0, exponent - 1)
+    largest = points.abs().max()
+    mantissa = torch.frexp(largest).mantissa
+    # A mantissa lies between a half and one, and 2 to the next exponent might overflow.
+    power = largest / (2 * mantissa)
+    return torch.where(largest == 0, 1.0, power)

@@ -173,10 +173,8 @@ def _transport_cost(pair: Pair, p: int) -> float:
         )
     distance = distances(pair.x.points, pair.y.points)
     cost = distance.pow_(p)
-    x_weights = pair.x.weights.cpu()
-    y_weights = pair.y.weights.cpu()
     costs = cost.cpu().numpy()
-    plan = best_plan(costs, x_weights.numpy(), y_weights.numpy())
+    plan = best_plan(costs, _weights_here(pair.x), _weights_here(pair.y))
     if not plan.is_optimal:
         lower = max(plan.lower, 0)
         most = pair.unit * plan.cost ** (1 / p)
@@ -186,6 +184,15 @@ def _transport_cost(pair: Pair, p: int) -> float:
             f"it is at most {most:.6g}, and at least {least:.6g}; lower max_samples",
         )
     return plan.cost
+
+
+def _weights_here(sample: Sample) -> np.ndarray:
+    """Weights on the CPU; equal ones are known there, and not fetched from a device."""
+    weights = sample.weights
+    if sample.uniform and weights.device.type != "cpu":
+        n = len(weights)
+        return np.full(n, 1 / n)
+    return weights.cpu().numpy()
 
 
 def _line_costs(a: Sample, b: Sample, u: Tensor, v: Tensor, p: int) -> Tensor:

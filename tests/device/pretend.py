@@ -230,6 +230,9 @@ class Functions(TorchFunctionMode):
         place = kwargs.get("device")
         if first is not None and self.name in ("to", "cpu", "cuda"):
             return self._move(func, first, args, kwargs)
+        if self.name == "tolist" and self.makes_there:
+            # No operation of its own: torch reads the memory.
+            self.counts.note("wait", self.name)
         if self.name in TO_NUMPY and self.makes_there:
             is_forced = bool(kwargs.get("force"))
             self.counts.note("download" if is_forced else "mixture", self.name)

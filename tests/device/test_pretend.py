@@ -30,6 +30,7 @@ def generator(device):
     [
         ("wait", lambda x: x.sum().item()),
         ("wait", lambda x: bool((x > 1).any())),
+        ("wait", lambda x: x.tolist()),
         ("wait", lambda x: x[x > 1]),
         ("wait", lambda x: x.nonzero()),
         ("wait", lambda x: torch.linalg.inv(torch.diag(x + 1))),
