@@ -117,6 +117,7 @@ tuned = di.tl.tune(
     time_key="time",
     use_rep="X_pca5",
     hold_out=48,
+    search_space={"coupling": [{"coupling": "growth_first"}]},
     n_subsamples=2,
     max_cells=150,
     max_steps=300,

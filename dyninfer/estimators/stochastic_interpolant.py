@@ -97,7 +97,7 @@ class StochasticInterpolant(ConditionedEstimator):
     linear_part : bool
         Whether the network learns only what it adds to a velocity that is linear in each feature.
         That part is known from means, variances and covariances of the pairs. It helps in many
-        features, where partners are nearly independent.
+        features, where partners are nearly independent; ``tl.tune`` tries it last.
     control : str, optional
         Condition whose samples stand in for the others at times before these first appear (a
         perturbation's untreated start), where conditions are given.
@@ -220,9 +220,14 @@ class StochasticInterpolant(ConditionedEstimator):
         return self.bridge_sigma is not None
 
     def search_space(self) -> dict[str, list[dict[str, Any]]]:
-        """Growth before transport, where pairs are those of optimal transport."""
-        is_optimal = isinstance(self._coupling(), OTCoupling)
-        return {"coupling": [{"coupling": "growth_first"}]} if is_optimal else {}
+        """Growth before transport, where pairs are optimal; then a linear part of the velocity."""
+        space: dict[str, list[dict[str, Any]]] = {}
+        if isinstance(self._coupling(), OTCoupling):
+            space["coupling"] = [{"coupling": "growth_first"}]
+        # Last: it makes the flow follow its pairs, so that these must be the right ones.
+        if not self.linear_part and self._has_moments():
+            space["linear_part"] = [{"linear_part": True}]
+        return space
 
     def facts(self, data: Snapshots, seed: int = 0) -> dict[str, Any]:
         """Times, masses, whether mass changes, and the code of the conditions."""

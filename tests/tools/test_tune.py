@@ -164,4 +164,11 @@ def test_what_cannot_be_is_refused():
 @pytest.mark.parametrize("settings", [{"interpolant": "one-sided"}, {"bridge_sigma": 0.5}])
 def test_pairs_that_theory_fixes_are_not_searched(settings):
     assert di.StochasticInterpolant(**settings).search_space() == {}
-    assert di.StochasticInterpolant().search_space() == {"coupling": [{"coupling": "growth_first"}]}
+    with_pairs = di.StochasticInterpolant()
+    assert list(with_pairs.search_space().items()) == [
+        ("coupling", [{"coupling": "growth_first"}]),
+        # Last, so that it is asked of the pairs that were chosen.
+        ("linear_part", [{"linear_part": True}]),
+    ]
+    chosen = di.StochasticInterpolant(coupling="growth_first", linear_part=True)
+    assert chosen.search_space() == {}

@@ -180,3 +180,4 @@ def test_a_network_of_ones_own_stands_on_it_too():
 def test_where_pairs_have_no_moments_it_is_refused(settings, name):
     with pytest.raises(ValueError, match=f"linear_part=True .*found {name}.*leave one"):
         di.StochasticInterpolant(linear_part=True, **settings).fit(normal_pairs())
+    assert "linear_part" not in di.StochasticInterpolant(**settings).search_space()
