@@ -40,7 +40,7 @@ every rate, of the first state and of the share of wrong labels
 | method | Berghaus et al. (2024), arXiv 2406.06419; the network is our own |
 | licence | MIT: `LICENSE` in this folder |
 | numbers | {size:,} |
-| training | {minutes:.0f} CPU-minutes, {steps:,} steps of {groups} x {batch} processes |
+| training | {minutes:.0f} minutes by the clock, {steps:,} steps of {groups} x {batch} processes |
 | simulated | {drawn:,} batches |
 | code | commit {commit} |
 | sha256 | `{digest}` |

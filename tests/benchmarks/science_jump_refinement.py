@@ -137,9 +137,9 @@ def ratchet_rows(size: int, seed: int) -> Rows:
         file = np.load(DATA / f"flashing_ratchet/dfr_V{potential}.npz")
         truth, times = file["Q"].astype(float), file["times"].astype(float)
         found, plain = [], []
-        for chunk in np.array_split(
-            np.random.default_rng(seed).permutation(len(file["paths"])), 5000 // k
-        )[:size]:
+        n_all = len(file["paths"])
+        order = np.random.default_rng(seed).permutation(n_all)
+        for chunk in np.array_split(order, n_all // k)[:size]:
             states = file["paths"][chunk[:k]].astype(np.int64)
             names = tuple(map(str, range(6)))
             paths = di.Paths(times=(times,) * k, states=tuple(states), state_names=names)
