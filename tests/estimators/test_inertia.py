@@ -80,6 +80,14 @@ def test_errors_of_positions_are_noticed():
         fitted(di.tl.with_velocities(paths), observation_noise="averaged")
 
 
+def test_tracks_without_inertia_are_noticed():
+    rng = numpy_stream(0, "brownian")
+    walks = rng.normal(size=(12, 200, 1)).cumsum(axis=1)
+    paths = di.Paths(times=[np.arange(200)] * 12, states=list(walks))
+    with pytest.warns(UserWarning, match="too little to tell friction"):
+        fitted(di.tl.with_velocities(paths), observation_noise="averaged")
+
+
 def test_velocities_that_were_measured_need_no_cure():
     times, states = oscillators(gap=0.02, length=1500)
     paths = di.Paths(times=[times] * len(states), states=list(states), features=["x", "v"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy import ndarray
+
 from dyninfer.diffusions.regression.increments import Increments, columns_at
 from dyninfer.diffusions.regression.least_squares import Equation
 from dyninfer.diffusions.regression.process import LibraryDiffusion
@@ -13,6 +16,8 @@ _NOTABLE_CORRELATION = 0.2
 _FEW = 300
 # Of neighbouring increments of velocities that are means over the gaps: (σ²Δ / 6) / (2σ²Δ / 3).
 MEMORY_OF_MEANS = 0.25
+# Means over gaps of twice the memory 1/γ of a velocity correlate by 0.33, and tell no friction.
+_LEAST_PERSISTENCE = 0.3
 
 
 def say_what_does_not_fit(
@@ -47,6 +52,16 @@ def _say_what_is_remembered(
 ) -> None:
     along = columns_at(process.drift_functions, increments.start) @ equation.drift.weights
     step = increments.step[:, process.moving]
+    if expected:
+        before = increments.start[:, process.moving]
+        persistence = _persistence(before, before + step)
+        if persistence < _LEAST_PERSISTENCE:
+            warn(
+                f"neighbouring velocities correlate by {persistence:.2g}, too little to tell "
+                "friction: a particle forgets its velocity within a gap, or positions have errors; "
+                "observe more often and more exactly, or leave inertia out"
+            )
+            return
     memory = increments.memory(step - along * increments.gap[:, None])
     if expected and memory < expected - _NOTABLE_CORRELATION:
         warn(
@@ -67,3 +82,12 @@ def _say_what_is_remembered(
             "inertia, or with memory, are no such process: give velocities, or use "
             "FractionalSDE"
         )
+
+
+def _persistence(before: ndarray, after: ndarray) -> float:
+    """Correlation of states ``(n, d)`` with the next ones: the smallest of the features'."""
+    before = before - before.mean(0)
+    after = after - after.mean(0)
+    sizes = np.sqrt((before**2).sum(0) * (after**2).sum(0))
+    correlation = (before * after).sum(0) / sizes
+    return float(correlation.min())
