@@ -321,7 +321,7 @@ USE_ERRORS = {
     "evaluate at the first time": (
         lambda m: m.evaluate(cells(), times=0),
         ValueError,
-        "time 0 is the first of the data, which nothing leads to; evaluate later times",
+        "time 0 is the first of the data, which no cells lead to; evaluate later times",
     ),
 }
 

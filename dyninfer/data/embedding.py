@@ -88,10 +88,10 @@ def local_slopes(
         n_neighbors = max(FEWEST_NEIGHBORS, 2 * n_features)
     if not is_whole(n_neighbors) or n_neighbors < 3:
         raise ValueError(
-            f"n_neighbors must be a whole number from 3 on, found {brief(n_neighbors)}"
+            f"n_neighbors must be a whole number of at least 3, found {brief(n_neighbors)}"
         )
     if n_cells < 3:
-        raise ValueError(f"arrows need three cells at least, found {n_cells}")
+        raise ValueError(f"arrows need at least three cells, found {n_cells}")
     k = min(n_neighbors, n_cells)
     search = NearestNeighbors(n_neighbors=k).fit(places)
     if at is None:

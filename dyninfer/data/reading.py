@@ -85,7 +85,7 @@ def read_snapshots(
     Raises
     ------
     KeyError, TypeError, ValueError
-        If the data are of another kind, a key is not in them, or a value is not as it must be.
+        If the data are of another kind, a key is not in them, or a value is invalid.
     """
     if isinstance(data, Snapshots):
         refuse_keys(keys, "Snapshots")
@@ -122,7 +122,7 @@ def read_paths(
     Raises
     ------
     KeyError, TypeError, ValueError
-        If the data are of another kind, a key is not in them, or a value is not as it must be.
+        If the data are of another kind, a key is not in them, or a value is invalid.
     """
     if isinstance(data, Paths):
         refuse_keys(keys, "Paths")

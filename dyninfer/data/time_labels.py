@@ -90,35 +90,35 @@ def read_times(
     birth: float | None = None,
     n_bins: int | None = None,
 ) -> Any:
-    """Numbers of labels such as "12h", "2d", "day 3", "E8.5", "P14", "30 min" or "1,5".
+    """Read times from labels such as "12h", "2d", "day 3", "E8.5", "P14", "30 min" or "1,5".
 
-    With ``n_bins``, continuous times, such as a pseudotime or minutes of collection, become those
-    of snapshots.
+    With ``n_bins``, continuous times, such as pseudotime or minutes of collection, are binned into
+    snapshots.
 
     Parameters
     ----------
     labels : Series, array or list of str ``(n,)``
-        Labels; numbers stay as they are, and so do missing values. Other words around one time
-        with its unit ("12h_control") are passed over.
+        Labels; numbers and missing values stay as they are. Other words around one time with its
+        unit ("12h_control") are ignored.
     unit : {"s", "min", "h", "d", "w", "month", "year"}, optional
-        Unit of the result. It must be given where labels have several.
+        Unit of the result. It is needed if labels have several units.
     birth : float, optional
-        Day of birth, counted from conception: needed where some labels count from conception
-        ("E8.5") and others from birth ("P0").
+        Day of birth, counted from conception: needed if some labels count from conception ("E8.5")
+        and others from birth ("P0").
     n_bins : int, optional
-        Bins of about equally many cells, each at the mean of its times; by default none.
+        Number of bins with about equally many cells, each at its mean time; by default no binning.
 
     Returns
     -------
     Series or array ``(n,)``
-        Float64; a Series where one was given, with its index.
+        Float64; a Series input gives a Series with the same index.
 
     Raises
     ------
     ValueError
-        If a label cannot be read, or may mean several things: units that differ, numbers without a
-        unit beside others with one, months beside days, "1,500", "day-3", "3m". The message says
-        what each label would become, or which cannot be read. If ``n_bins`` bins cannot be filled.
+        If a label cannot be read or is ambiguous: mixed units, numbers with and without a unit,
+        months with days, "1,500", "day-3", "3m". The message says what each label would become, or
+        which cannot be read. Also if ``n_bins`` bins cannot be filled.
 
     Examples
     --------

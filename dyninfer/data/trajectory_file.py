@@ -73,7 +73,7 @@ def check_place(path: Path) -> str:
     # A zarr is a folder; any other folder is not ours to replace.
     foreign = path.exists() if suffix == ".zarr" else path.is_dir()
     if foreign and not (suffix == ".zarr" and (path / _ROOT).exists()):
-        raise FileExistsError(f"{label(path)} is there and holds other things; give another name")
+        raise FileExistsError(f"{label(path)} exists and holds other files; give another name")
     return suffix
 
 
@@ -162,7 +162,7 @@ def _read_zarr(path: Path) -> dict[str, Any]:
     if intact is None:
         raise ValueError(_NO_DIGEST.format(library="xarray.open_zarr", door="from_xarray"))
     if not intact:
-        raise ValueError("its content is not what its digest is of")
+        raise ValueError("its content does not match its digest")
     from_bytes = default_buffer_prototype().buffer.from_bytes
     buffers = {name: from_bytes(content) for name, content in files.items()}
     store = MemoryStore(buffers)

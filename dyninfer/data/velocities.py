@@ -65,7 +65,7 @@ class Velocities:
         Raises
         ------
         KeyError, TypeError, ValueError
-            If a key is not in the data, or a value is not as it must be; the message names it.
+            If a key is not in the data, or a value is invalid; the message names it.
         """
         check_anndata(adata)
         names = np.asarray(adata.obs_names, dtype=object)

@@ -19,20 +19,20 @@ _SECONDS_PER_FRAME = 0.00748
 
 
 def single_particle_tracks(min_length: int = 1) -> AnnData:
-    """Tracks of single proteins in nuclei of living cells, seen every 7.48 ms. Shipped, offline.
+    """Tracks of single proteins in nuclei of living cells, one frame per 7.48 ms. Shipped.
 
     Parameters
     ----------
     min_length : int
-        Fewest detections of a track that is kept. Most tracks are short: particles leave the focus
-        or bleach.
+        Smallest number of detections of a track to keep. Most tracks are short, because particles
+        leave the focus or bleach.
 
     Returns
     -------
     AnnData
         Detections x 2: ``X`` and ``obsm["position"]`` are ``(y, x)`` in micrometres, float64 in
         ``obsm``; ``obs["track"]`` names the particle, ``obs["time"]`` is in seconds. 5,071
-        detections of 1,000 tracks, or 1,397 of 36 with ``min_length=20``.
+        detections of 1,000 tracks, or 1,397 detections of 36 tracks with ``min_length=20``.
 
     Raises
     ------
@@ -89,13 +89,13 @@ def nile_minima() -> AnnData:
     Returns
     -------
     AnnData
-        663 years x 1: the minimum in ``X``, ``obs["year"]``, and ``obs["river"]``, the same for
-        all, to be the ``path_key``.
+        663 years x 1: the minimum in ``X``, ``obs["year"]``, and ``obs["river"]``, a constant that
+        serves as ``path_key``.
 
     Raises
     ------
     ConnectionError
-        If the file is not here and cannot be downloaded.
+        If the file is missing and cannot be downloaded.
     ValueError
         If the file is not the published one.
 

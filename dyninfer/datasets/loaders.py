@@ -25,9 +25,10 @@ _EMT_HOURS = np.array([0.0, 8.0, 24.0, 72.0])
 
 
 def mesc_retinoic_acid() -> AnnData:
-    """Mouse embryonic stem cells under retinoic acid: nine snapshots of a bifurcation. Shipped.
+    """Mouse embryonic stem cells in retinoic acid: nine snapshots of a bifurcation. Shipped.
 
-    Pluripotent cells part into a neuroectoderm-like and an extraembryonic endoderm-like population.
+    Pluripotent cells split into a neuroectoderm-like and an extraembryonic endoderm-like
+    population.
 
     Returns
     -------
@@ -65,7 +66,8 @@ def cite_hspc(n_components: int = 50) -> AnnData:
 
     The first five PCs, z-scored over all cells, are the input of the published leave-one-day-out
     benchmark: exact-OT interpolation has Wasserstein-1 0.828 at day 3 and 0.926 at day 4 (2,500
-    cells a side); two halves of one day are 0.36 to 0.46 apart, so a smaller number is a mistake.
+    cells on each side). Two halves of one day are 0.36 to 0.46 apart, so a smaller number is a
+    mistake.
 
     Returns
     -------
@@ -100,9 +102,9 @@ def cite_hspc(n_components: int = 50) -> AnnData:
 def embryoid_body() -> AnnData:
     """Human embryoid bodies over 27 days, in 100 raw principal components with RNA velocity.
 
-    A sixth of all cells: the validation and test parts of the NLSB benchmark: 2,750 of 16,819, 550
-    from each bin. So few cells have a high floor: give a Wasserstein distance only beside that of
-    two halves of one bin.
+    A sixth of all cells: the validation and test parts of the NLSB benchmark, 2,750 of 16,819, with
+    550 from each bin. So few cells have a high floor: report a Wasserstein distance only next to
+    that between two halves of one bin.
 
     Returns
     -------
@@ -229,7 +231,7 @@ def weinreb_hematopoiesis() -> AnnData:
 
 
 def larry_clones() -> AnnData:
-    """Mouse blood progenitors with barcodes: which cells descend from one ancestor is known.
+    """Mouse blood progenitors with barcodes, which show the cells of each clone.
 
     Returns
     -------
@@ -266,7 +268,7 @@ def dyngen_velocity() -> AnnData:
     AnnData
         1,000 cells x 250 genes. ``obs["global_time"]``: true time, continuous, 0 to 4 in units of
         the simulation (``obs["time"]`` starts again at 0 on every segment: not a time to fit with);
-        ``obs["lineage"]`` the branch. What the file calls true velocities is left out: none is
+        ``obs["lineage"]`` the branch. The velocities that the file calls true are left out: none is
         negative, and hundreds are infinite, where nothing is spliced.
 
     Raises

@@ -235,7 +235,7 @@ TABLE = {entry.name: entry for entry in _DATASETS}
 
 
 def available() -> pd.DataFrame:
-    """Table of the data sets, one in each row.
+    """Table of the data sets, one per row.
 
     Columns are name, cells, features, times, origin (shipped or downloaded), licence and reference.
 

@@ -27,20 +27,20 @@ class Diffusion(nn.Module):
 
     Individuals follow the Itô equation ``dX = drift(t, X) dt + diffusion(t, X) dW`` and carry a
     weight ``d log w = growth(t, X) dt``; their density solves ``∂ρ/∂t = −∇·(drift ρ) + ½ Σ_i
-    ∂_i²(diffusion_i² ρ) + growth ρ``. All fields take and return the user's units, are batched
-    and differentiable.
+    ∂_i²(diffusion_i² ρ) + growth ρ``. All fields use the units of the data, and are batched and
+    differentiable.
 
-    Either subclass and override the methods, or give plain functions of ``(t, x)``.
+    Either override the methods in a subclass, or give plain functions of ``(t, x)``.
 
     Parameters
     ----------
     drift : callable, ``(n,), (n, d) -> (n, d)``
-        Velocity of the mean, in state units per time unit.
+        Mean velocity, in state units per unit of time.
     diffusion : callable or float, optional
         Noise amplitude, in state units per square root of time: a scalar, or diagonal as ``(d,)``
         or ``(n, d)``.
     growth : callable, ``(n,), (n, d) -> (n,)``, optional
-        Rate of change of the log-weight, per time unit.
+        Rate of change of the log-weight, per unit of time.
     score : callable, ``(n,), (n, d) -> (n, d)``, optional
         ``∇ log ρ_t``, which allows simulation backward in time and with any noise.
     potential : callable, ``(n,), (n, d) -> (n,)``, optional
@@ -49,7 +49,7 @@ class Diffusion(nn.Module):
     Raises
     ------
     TypeError, ValueError
-        If a field is no function of two arguments, or the diffusion no number either.
+        If a field is not a function of two arguments, or the diffusion not a number either.
 
     Examples
     --------
@@ -96,7 +96,7 @@ class Diffusion(nn.Module):
         return self._drift(times, x)
 
     def backward_drift(self, t: Time, x: Tensor) -> Tensor | None:
-        """Velocity ``(n, d)`` that a flow follows while time runs down; None is its drift."""
+        """Velocity ``(n, d)`` of a flow backward in time; None means the drift."""
         return None
 
     def diffusion(self, t: Time, x: Tensor) -> Tensor | None:
@@ -111,19 +111,19 @@ class Diffusion(nn.Module):
         return torch.as_tensor(amplitude, dtype=x.dtype, device=x.device)
 
     def growth(self, t: Time, x: Tensor) -> Tensor | None:
-        """Rate of the log-weight ``(n,)``, or None where mass is conserved."""
+        """Rate of the log-weight ``(n,)``, or None if mass is conserved."""
         return _values(self._growth, t, x)
 
     def score(self, t: Time, x: Tensor) -> Tensor | None:
-        """Gradient of the log-density ``(n, d)``, or None where it is not known."""
+        """Gradient of the log-density ``(n, d)``, or None if it is not known."""
         return _values(self._score, t, x)
 
     def potential(self, t: Time, x: Tensor) -> Tensor | None:
-        """Potential ``(n,)``, or None where the drift is not given by one."""
+        """Potential ``(n,)``, or None if the drift does not come from one."""
         return _values(self._potential, t, x)
 
     def breaks(self) -> Tensor:
-        """Times ``(k,)`` float64 at which a field bends sharply; none where all are smooth.
+        """Times ``(k,)`` float64 at which a field has a kink; empty if all are smooth.
 
         A solver that chooses its own steps ends one at each of them.
         """
@@ -135,10 +135,10 @@ class Diffusion(nn.Module):
         Raises
         ------
         ValueError
-            If the process knows none.
+            If the process has no conditions.
         """
         raise ValueError(
-            f"the process knows no conditions, so {brief(condition)} means nothing to it; "
+            f"the process has no conditions, so {brief(condition)} cannot be used; "
             "fit with condition_key, or with Snapshots(conditions=...)"
         )
 
@@ -155,7 +155,7 @@ class Diffusion(nn.Module):
         return drift, growth, score
 
     def divergence(self, t: Time, x: Tensor) -> Tensor | None:
-        """Divergence of the drift ``(n,)`` where the process knows it cheaply, else None."""
+        """Divergence of the drift ``(n,)`` if it is cheap to compute, else None."""
         return None
 
 

@@ -48,8 +48,8 @@ class ActionMatching(ConditionedEstimator):
         + \int E_{q_t}\big[\tfrac12|\nabla s|^2 + \partial_t s + \tfrac{\sigma^2}{2} \Delta s
         + \tfrac{\lambda}{2} s^2\big] dt.
 
-    The velocity is ∇s, the growth rate λs. Among all fields that produce the densities this is the
-    one of least kinetic energy.
+    The velocity is ∇s, the growth rate λs. Of all fields that produce these densities, this one has
+    the least kinetic energy.
 
     Parameters
     ----------
@@ -57,28 +57,28 @@ class ActionMatching(ConditionedEstimator):
         Noise amplitude σ of the stochastic dynamics ``dX = ∇s dt + σ dW``, in state units per
         square root of time; 0 for a deterministic flow.
     growth_penalty : float or "auto", optional
-        λ > 0 lets cells grow and die at rate λs: the larger, the cheaper growth is against motion.
-        In inverse squared state units. "auto" takes 4/D, with D the mean squared distance between
-        neighbouring snapshots: replacing a cell then costs as much as carrying it to a random cell
-        of the next time. None conserves mass.
+        λ > 0 lets cells grow and die at rate λs. The larger λ, the cheaper growth is compared with
+        motion. In inverse squared state units. "auto" takes 4/D, with D the mean squared distance
+        between neighbouring snapshots: replacing a cell then costs as much as carrying it to a
+        random cell of the next time. None conserves mass.
     interpolation : {"linear", "cubic", "none"}
         How the density moves between snapshots: along straight lines between coupled cells, along
-        smooth curves through all snapshots, or not at all (snapshots dense in time).
+        smooth curves through all snapshots, or not at all (for snapshots dense in time).
     coupling : {"auto", "ot", "unbalanced", "growth_first", "independent"} or Coupling
-        Who is paired with whom; "auto" is "unbalanced" at the price that λ sets where mass may
+        Which samples are paired; "auto" is "unbalanced", at the price that λ sets, where mass may
         change along straight lines, and "ot" elsewhere.
     objective : {"auto", "velocity", "boundary"}
         Two forms of the same action. "boundary" is the formula with E[s_0] − E[s_1] and ∂s/∂t.
         "velocity" uses the velocity and growth of the interpolating curve, known for
-        interpolations, in place of ∂s/∂t and the boundary terms: the same expectation, and less
-        variance near the solution.
+        interpolations, in place of ∂s/∂t and the boundary terms: the expectation is the same, the
+        variance near the solution lower.
     time_sampling : {"adaptive", "uniform"}
         Whether times are drawn more densely where the integrand varies more.
     control : str, optional
-        Condition whose samples stand in for the others at times before these first appear, where
-        conditions are given.
+        Condition whose samples stand in for another condition at times before that one first
+        appears.
     network : torch module, optional
-        Network of your own for the potential: ``(t (n,), x (n, d)) -> (n,)``, with the vector of
+        Your own network for the potential: ``(t (n,), x (n, d)) -> (n,)``, with the vector of
         the condition ``c (n, m)`` as a third argument where there are conditions. It sees times
         from 0 to 1 and standardised states, and must be smooth. Every fit trains a copy, which
         begins with the module's weights whatever the seed. Files hold its weights and no code:
@@ -88,8 +88,8 @@ class ActionMatching(ConditionedEstimator):
     activation : {"silu", "softplus", "tanh"}
         Activation of the potential network.
     scale : {"global", "feature"} or None
-        Standardisation inside; "global" keeps distances in proportion, "feature" measures them in
-        standard deviations.
+        How states are standardised inside; "global" keeps distances in proportion, "feature"
+        measures every feature in its standard deviations.
     training : Training, optional
         Settings of the training loop.
 
@@ -99,7 +99,7 @@ class ActionMatching(ConditionedEstimator):
         Of a PotentialDiffusion.
         What was learned, in the units of the data.
     growth_penalty_ : float or None
-        λ as it was used.
+        The λ that was used.
     history_ : DataFrame
         One row per logged step; ``action`` is the loss in the units of the data.
 
@@ -140,7 +140,7 @@ class ActionMatching(ConditionedEstimator):
     activation: str = "silu"
 
     def check(self) -> None:
-        """Raise a ValueError naming a setting that cannot be."""
+        """Raise a ValueError that names an invalid setting."""
         # Zero is a flow, which solvers of ordinary equations run.
         if not 0 <= self.sigma < math.inf:
             raise ValueError(f"sigma must not be negative or infinite, found {self.sigma}")
@@ -173,7 +173,7 @@ class ActionMatching(ConditionedEstimator):
 
     @property
     def uses(self) -> frozenset[str]:  # type: ignore[override]
-        """Keys that it learns from: without pairs, conditions cannot be kept apart."""
+        """Keys that it learns from; without pairs, conditions cannot be kept apart."""
         if self.interpolation == "none":
             return ConditionedEstimator.uses - {"condition_key"}
         return ConditionedEstimator.uses
@@ -185,7 +185,7 @@ class ActionMatching(ConditionedEstimator):
         return self.facts_["growth_penalty"]
 
     def facts(self, data: Snapshots, seed: int = 0) -> dict[str, Any]:
-        """Times, masses, conditions, and λ, found by the scale of the data where left to them."""
+        """Times, masses, conditions, and λ, set by the scale of the data where it is "auto"."""
         penalty = self.growth_penalty
         if penalty == "auto":
             penalty = growth_penalty_of(data, self.scale)

@@ -71,26 +71,26 @@ class Estimator(Placed, Summarised, Settings, ABC):
     :class:`FieldEstimator`, which read the data. It defines
 
     * ``citation``: a BibTeX entry;
-    * ``check()``: raise a ValueError naming a setting that cannot be (optional);
-    * ``facts(data, seed)``: what ``build`` must know about the data beside the scaling (optional);
-    * ``build(data, scaling)``: the untrained process, a torch module in the user's units;
-    * either ``make_objective(process, data, scaling, seed)``: what the training loop minimises,
+    * ``check()``: raise a ValueError that names an invalid setting (optional);
+    * ``facts(data, seed)``: what ``build`` must know about the data besides the scaling (optional);
+    * ``build(data, scaling)``: the untrained process, a torch module in the units of the data;
+    * either ``make_objective(process, data, scaling, seed)``: what the training loop minimises;
     * or ``learn(process, data, run)``: another way to learn.
 
     Attributes
     ----------
     process_ : module
-        What was learned, in the user's units.
+        What was learned, in the units of the data.
     history_ : DataFrame
-        How learning went.
+        A record of training; its columns depend on the method.
     status_ : str
         "finished", "stopped early", "interrupted" or "diverged".
     provenance_ : Provenance
-        What is known about the data.
+        Where the data came from and how they were read.
     scaling_ : Scaling
-        Units inside.
+        How states and times are standardised inside.
     training_ : Training or None
-        Settings of the training loop as they were used.
+        Settings of the training loop that were used.
     facts_ : dict
         What ``facts`` returned.
     """
@@ -127,15 +127,15 @@ class Estimator(Placed, Summarised, Settings, ABC):
         """Data without what is held out, and what is known about them."""
 
     def check(self) -> None:
-        """Raise a ValueError naming a setting that cannot be."""
+        """Raise a ValueError that names an invalid setting."""
 
     def facts(self, data: Any, seed: int = 0) -> dict[str, Any]:
-        """Plain facts about the data that ``build`` needs, also when a saved model is rebuilt."""
+        """Plain facts about the data that ``build`` needs, even when a saved model is rebuilt."""
         return {}
 
     @abstractmethod
     def build(self, data: Any, scaling: Scaling) -> nn.Module:
-        """Return the untrained process; ``data`` is None where a saved model is rebuilt."""
+        """Return the untrained process; ``data`` is None when a saved model is rebuilt."""
 
     def make_objective(self, process: Any, data: Any, scaling: Scaling, seed: int) -> Objective:
         """Return what the training loop minimises."""
@@ -166,14 +166,14 @@ class Estimator(Placed, Summarised, Settings, ABC):
         return Outcome(history=result.history, status=result.status, checkpointed=True)
 
     def finish(self, objective: Any) -> None:
-        """Settle the process, and keep DataFrames named in ``tables`` that the objective holds."""
+        """Settle the process, and keep those DataFrames of the objective that ``tables`` names."""
         objective.settle()
 
     def annotate(self, adata: AnnData) -> AnnData:
-        """Write what was learned into an AnnData, at every row's own time, and return it.
+        """Write what was learned into an AnnData, each row at its own time, and return it.
 
-        Names of what is written begin with ``dyninfer_``; the settings and the provenance go, as
-        JSON, under ``uns["dyninfer"]``.
+        Names of what is written begin with ``dyninfer_``; the settings and the provenance are
+        stored as JSON in ``uns["dyninfer"]``.
         """
         self._check_fitted()
         # The settings are written too.
@@ -227,17 +227,17 @@ class Estimator(Placed, Summarised, Settings, ABC):
 
     @property
     def times_(self) -> np.ndarray:
-        """Times that were learned from; of paths, the first and the last."""
+        """Times that were learned from; for paths, the first and the last."""
         return np.asarray(self._known().times)
 
     @property
     def sizes_(self) -> tuple[int, ...]:
-        """Samples at each time; of paths, the observations of each."""
+        """Number of samples at each time; for paths, the number of observations of each."""
         return self._known().sizes
 
     @property
     def hold_out_(self) -> list[Any]:
-        """Times, or names of paths, that were held out."""
+        """Times, or names of paths, that were held out from the fit."""
         return list(self._known().hold_out)
 
     @property
@@ -297,7 +297,7 @@ class Estimator(Placed, Summarised, Settings, ABC):
         return settings.check()
 
     def default_training(self) -> Training:
-        """Settings of the training loop where none are given."""
+        """Settings of the training loop when none are given."""
         return Training()
 
     def _identity(self, provenance: Provenance) -> dict[str, str]:
@@ -329,7 +329,7 @@ class Estimator(Placed, Summarised, Settings, ABC):
         # A full disk, or a setting without a plain form, must not cost the fit.
         except (OSError, TypeError) as error:
             warn(
-                f"the fit is whole, but it left no checkpoint: {error}",
+                f"the fit is complete, but its checkpoint could not be written: {error}",
             )
 
     def _resume_result(self, run: Run) -> bool:
@@ -410,7 +410,7 @@ class Estimator(Placed, Summarised, Settings, ABC):
                 before, now = fitted.get(name, "nothing")[:60], text[:60]
                 raise ValueError(
                     f"{name} was changed after fit, from {before} to {now}, so the settings "
-                    "are of another model than was learned; fit again, or set it back"
+                    "no longer describe what was learned; fit again, or set it back"
                 )
 
     def _known(self) -> Provenance:

@@ -58,8 +58,8 @@ def warn_of_collapse(run: Trajectories) -> None:
     time = _spelled_at(run.times, k)
     warn(
         f"the effective sample size falls from {sizes[0]:.4g} to {sizes[k]:.2g} of {run.n_paths} "
-        f"paths by time {time}: a few paths carry nearly all weight, and averages "
-        "are theirs; a larger growth_penalty, more frequent times, or resample=0.5 may help",
+        f"paths by time {time}: a few paths carry nearly all weight and determine all "
+        "averages; a larger growth_penalty, more frequent times, or resample=0.5 may help",
     )
 
 
@@ -100,8 +100,8 @@ def warn_of_strangers(code: ConditionCode, condition: Any) -> None:
         lacking = f"{counted(len(pairs), 'pair')} of its parts never met ({_first(names)})"
     warn(
         f"condition {quoted(str(condition))} was not in the data: {lacking}; its total mass is "
-        "what parts that add would give, but where it moves and which cells grow is not to be "
-        "trusted without measured neighbours; a fit without growth adds effects more safely"
+        "what additive parts would give, but do not trust where it moves and which cells grow "
+        "without measured neighbours; a fit without growth combines effects more safely"
     )
 
 
@@ -110,14 +110,14 @@ def warn_of_scores(table: pd.DataFrame, metrics: Iterable[str]) -> None:
     if bool(table["in_sample"].all()):
         warn(
             f"the scores at {_listed(table['time'])} are in-sample: the model has learned from "
-            "these cells, so that they flatter it; fit with hold_out, or evaluate other cells",
+            "these cells, which makes scores look better; fit with hold_out, or evaluate others",
         )
     low = _below_floor(table, metrics)
     if low:
         warn(
             f"below the floor: {_first(low)}. The simulated cells are nearer to the observed ones "
-            "than other cells of that time would be: they are in-sample, or smoother than cells "
-            "are; compare the energy distance",
+            "than other cells of that time would be, because they are in-sample or smoother than "
+            "real cells; compare the energy distance",
         )
     log_mass = np.log(table["mass"])
     log_observed = np.log(table["mass_observed"])

@@ -34,16 +34,16 @@ from dyninfer.transport.objectives.settling import mass_of_run
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class ConditionedEstimator(SnapshotEstimator):
-    """Base of the snapshot methods whose networks can be told a condition.
+    """Base of the snapshot methods whose networks take a condition as input.
 
-    Samples are paired within their condition only. What is learned may be asked for a condition
+    Samples are paired within their condition only. The fitted model can be run under a condition
     that was not in the data: a new number, or a new combination ``"A+B"`` of known parts.
 
     Parameters
     ----------
     control : str, optional
-        Condition whose samples stand in for the others at times before these first appear (a
-        perturbation's untreated start), where conditions are given.
+        Condition whose samples stand in for another condition at times before that one first
+        appears, such as the untreated cells before a perturbation.
     """
 
     uses: ClassVar[frozenset[str]] = frozenset({"weight_key", "mass_key", "condition_key"})
@@ -76,14 +76,14 @@ class ConditionedEstimator(SnapshotEstimator):
         seed: int = 0,
         **options: Any,
     ) -> Trajectories:
-        """Run the learned process; as :meth:`SnapshotEstimator.simulate`, and under a condition.
+        """Run the learned process as in :meth:`SnapshotEstimator.simulate`, under a condition.
 
         Parameters
         ----------
         condition : str or number, optional
             Condition to simulate all starting states under, seen or not: a new number, or a new
-            combination ``"A+B"`` of known parts. By default every cell of an AnnData or of
-            snapshots keeps its own.
+            combination ``"A+B"`` of known parts. By default each cell of an AnnData or of snapshots
+            keeps its own.
         start, times, n_paths, seed, **options
             As there.
 
@@ -173,7 +173,7 @@ class ConditionedEstimator(SnapshotEstimator):
         names = condition_names(data)
         if self.control not in names:
             raise ValueError(
-                f"control={brief(self.control)} is none of the conditions of the data, which are "
+                f"control={brief(self.control)} is not among the conditions of the data: "
                 f"{listed(names)}"
             )
 
@@ -203,7 +203,7 @@ def run_by_condition(
         )
     if n_paths is not None:
         raise ValueError(
-            "n_paths cannot be shared out between conditions; name the condition to simulate"
+            "n_paths cannot be divided among conditions; name the condition to simulate"
         )
     runs = []
     every_row = []

@@ -38,8 +38,8 @@ def refuse_covariates(model: JumpEstimator, start: Any, covariates: Any) -> None
         )
     if start is not None:
         raise ValueError(
-            "covariates cannot be used: of this model they tell first states alone, which start "
-            "gives; leave one of the two out"
+            "covariates cannot be used: in this model only first states depend on them, and start "
+            "gives those; leave one of the two out"
         )
 
 
@@ -50,7 +50,7 @@ def first_distribution(model: JumpEstimator, covariates: Any, time: float) -> Te
     if covariates is None:
         columns = listed(effects.design.covariates.columns)
         raise ValueError(
-            f"the first states of this model depend on {columns}; give simulate a value of each, "
+            f"the first states of this model depend on {columns}; give simulate a value for each, "
             "covariates={...}, or a table with a row for every path"
         )
     schedule = Schedule.of(covariates)
@@ -105,7 +105,7 @@ def _schedule(model: JumpEstimator, start: Any, time: float, covariates: Any) ->
     if not isinstance(start, Paths) and not is_anndata(start):
         columns = listed(model.rate_columns)
         raise ValueError(
-            f"the rates of this model depend on {columns}; give simulate a value of each, "
+            f"the rates of this model depend on {columns}; give simulate a value for each, "
             "covariates={...}, or a table with a row for every starting state"
         )
     paths = model._as_paths(start)

@@ -44,36 +44,38 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class DriftFamilies(PathEstimator):
-    r"""Drifts of many environments, each a variation of one of a few families.
+    r"""Drifts of many environments, each a variant of one of a few families.
 
     .. math:: dX = \Phi(X) W_e\,dt + \sigma\,dW, \qquad W_e \sim N(M_{k(e)}, \tau^2)
 
     An environment is the condition of a path (``condition_key``: a donor, a perturbation, an
-    animal); without conditions, every path is one. All that is needed of an environment are sums of
-    products of its increments, by which the mixture is fitted with ``W_e`` integrated over. The
-    drift of an environment is then its own regression, shrunk to the mean of its family.
+    animal); without conditions, every path is one. The fit needs only sums of products of the
+    increments of each environment; ``W_e`` is integrated out. The drift of an environment is its
+    own regression, shrunk towards the mean of its family.
 
     Parameters
     ----------
     drift : Polynomials, Bins or callable
-        Functions ``Φ``, as of :class:`~dyninfer.KramersMoyal`.
+        Functions ``Φ``, as in :class:`~dyninfer.KramersMoyal`.
     n_families : int, optional
-        None chooses by the Bayesian information criterion.
+        None chooses the number by the Bayesian information criterion.
     max_families : int
-        Most families that are tried where their number is chosen.
+        Largest number of families tried when the number is chosen.
     spread : float, optional
         ``τ``, the standard deviation of coefficients within a family, in standardised units: states
         over their standard deviation, time over the span of the data. None learns it. Large values
-        leave environments alone, and small ones make all of a family alike.
+        leave environments alone; small ones make all environments of a family alike.
 
     Attributes
     ----------
     process_ : ScaledDiffusion
-        Of one family, its drift; ``process_.given(name)`` is that of an environment.
+        With one family, it has the drift of that family; ``process_.given(name)`` is the process of
+        an environment.
     environments_ : DataFrame
-        ``environment``, its ``family``, the ``probability`` of it, and its ``increments``.
+        ``environment``, its ``family``, the ``probability`` of that family, and the number of
+        ``increments``.
     history_ : DataFrame
-        For every number of families that was tried (``step``), ``loss``, minus the mean
+        One row per number of families that was tried (``step``): ``loss``, minus the mean
         log-likelihood of an environment, and ``criterion``.
 
     References
@@ -116,14 +118,14 @@ class DriftFamilies(PathEstimator):
     spread: float | None = None
 
     def check(self) -> None:
-        """Raise a ValueError or TypeError naming a setting that cannot be."""
+        """Raise a ValueError or TypeError that names an invalid setting."""
         check_library(self.drift, "drift")
         check_count(self.max_families, "max_families")
         if self.n_families is not None:
             check_count(self.n_families, "n_families")
             if self.max_families != type(self).max_families:
                 raise ValueError(
-                    "max_families is for a number of families that is chosen, and n_families="
+                    "max_families limits a number of families that is chosen, and n_families="
                     f"{self.n_families} gives it; leave one of the two out"
                 )
         # Not "spread <= 0", which a NaN would pass.
@@ -179,7 +181,7 @@ class DriftFamilies(PathEstimator):
         return Outcome(history=history, status="finished", process=process)
 
     def route(self, data: AnnData | Paths) -> pd.DataFrame:
-        """Probability of every family for environments, also of new ones, by their likelihood.
+        """Probability of every family for each environment, known or new, from its likelihood.
 
         Returns
         -------
@@ -200,7 +202,7 @@ class DriftFamilies(PathEstimator):
         return pd.DataFrame(rows, index=index)
 
     def adapt(self, data: AnnData | Paths) -> Self:
-        """Return the model of one new environment: ridge regression towards its likeliest family.
+        """Return a model of one new environment, by ridge regression towards its likeliest family.
 
         It simulates and forecasts without a ``condition``.
         """
@@ -208,7 +210,7 @@ class DriftFamilies(PathEstimator):
         return self._adapted(self._as_paths(data))
 
     def under(self, condition: Any) -> Self:
-        """Return the model of one environment that was learned from."""
+        """Return a model of one environment of the fit."""
         self._check_fitted()
         return self._with_process(self.process_.given(condition))
 
@@ -227,8 +229,8 @@ class DriftFamilies(PathEstimator):
         start, times, **options
             As there.
         condition : str or number, optional
-            Name of the environment. Without it, an AnnData or paths run each under their own, and
-            an array under the drift of the family, where there is one only.
+            Name of the environment. Without it, each path of an AnnData or of paths runs under its
+            own environment, and an array runs under the drift of the family if there is only one.
         """
         self._check_fitted()
         if condition is not None:
@@ -248,7 +250,7 @@ class DriftFamilies(PathEstimator):
     ) -> Trajectories:
         """Draw the future of paths, each under the drift of its environment.
 
-        A new environment is adapted to by what is observed of it. See
+        To a new environment the drift is adapted, from what is observed of it. See
         :meth:`PathEstimator.forecast`.
         """
         self._check_fitted()

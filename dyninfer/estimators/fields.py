@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class FieldEstimator(Estimator):
-    """Base of the methods that learn a field from positions and velocities of cells.
+    """Base of the methods that learn a velocity field from positions and velocities of cells.
 
     A method is a keyword-only dataclass in a file of its own; :class:`Estimator` says what it
-    defines. Beside that, it defines ``predict(x)`` and ``noise_at(x)``. Its process does not
-    depend on time.
+    defines. It also defines ``predict(x)`` and ``noise_at(x)``. Its process does not depend on
+    time.
     """
 
     scale: ClassVar[ScaleMode] = "global"
@@ -52,14 +52,14 @@ class FieldEstimator(Estimator):
         """Mean and standard deviation of the field at positions."""
 
     def predict_from_neighbors(self, x: np.ndarray, n_neighbors: int = 5) -> np.ndarray | None:
-        """Velocities ``(n, feature)`` without a model, to compare with; None where there are none.
+        """Velocities ``(n, feature)`` predicted without a model, for comparison, or None.
 
         See :meth:`evaluate`.
         """
         return None
 
     def along(self, x: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Part of vectors ``(n, feature)`` that the field can have at positions; by default all."""
+        """The part of vectors ``(n, feature)`` that the field can represent; by default all."""
         return values
 
     @abstractmethod
@@ -84,10 +84,10 @@ class FieldEstimator(Estimator):
         Parameters
         ----------
         data : AnnData
-            One row per cell. Nothing of it is changed.
+            One row per cell. It is not changed.
         velocity_key : str
             Key of ``obsm``, or a layer, with velocities in the features of ``use_rep``. Rows of NaN
-            are cells whose velocity is not known: they still say where cells can be.
+            are cells without a known velocity: they still show where cells can be.
         use_rep : str, optional
             Key of ``obsm``, a layer, or "X"; by default ``obsm["X_pca"]`` if present, else ``X``.
         hold_out : str or list of str, optional
@@ -95,13 +95,13 @@ class FieldEstimator(Estimator):
         seed : int
             Fixes every draw.
         max_steps : int, optional
-            Steps at most, of a method that takes steps.
+            Largest number of steps, for a method that takes steps.
         progress : bool
-            Show a progress bar, where a method takes long enough to have one.
+            Show a progress bar, if the method takes long enough to have one.
         checkpoint : path, optional
             File in which the result is kept.
         resume : bool
-            Take up the finished result in the checkpoint, if it exists.
+            Take the finished result from the checkpoint, if there is one.
 
         Returns
         -------
@@ -111,7 +111,7 @@ class FieldEstimator(Estimator):
         Raises
         ------
         KeyError, TypeError, ValueError
-            If a key or a value in the data is not as it must be; the message names it.
+            If a key or a value in the data is invalid; the message names it.
         """
         source = keys.chosen(locals(), keys.FIELD_KEYS)
         run = Run(
@@ -136,7 +136,7 @@ class FieldEstimator(Estimator):
         Parameters
         ----------
         start : array ``(n, feature)`` or AnnData
-            Starting states; of an AnnData, all cells.
+            Starting states; all cells of an AnnData.
         times : sequence of floats
             Times to store, in the unit of time of the velocities; only differences matter.
         n_paths : int, optional
@@ -144,7 +144,7 @@ class FieldEstimator(Estimator):
         noise : float or callable, optional
             ε of the stochastic simulation, for processes with a score.
         backward : bool
-            Run time the other way.
+            Run backward in time.
         seed : int
             Fixes every draw.
         **solver_options
@@ -168,25 +168,26 @@ class FieldEstimator(Estimator):
         return replace(run, features=tuple(self.feature_names_in_))
 
     def evaluate(self, data: AnnData, *, n_neighbors: int = 5, seed: int = 0) -> pd.DataFrame:
-        r"""Compare the field with observed velocities, which have errors of their own.
+        r"""Compare the field with observed velocities, which carry errors themselves.
 
         Parameters
         ----------
         data : AnnData
             Read by the keys that ``fit`` was given.
         n_neighbors : int
-            Cells whose mean velocity is the prediction without a model; a cell itself never counts.
+            Cells whose mean velocity is the prediction without a model; the cell itself is never
+            among them.
         seed : int
-            Here so that every method is evaluated by the same call; nothing is drawn.
+            Accepted so that all methods share one call; nothing is drawn.
 
         Returns
         -------
         DataFrame
-            A row for the cells that were held out, and one for the others: ``held_out``, ``cells``,
-            the mean ``alignment`` (cosine), the ``relative_error``
-            :math:`\sqrt{\sum|v - \hat v|^2 / \sum|v|^2}`, and the ``coverage`` of
-            90 % intervals of the components along the surface, errors of observations included.
-            What ends in ``_neighbors`` scores the mean of the neighbours.
+            One row for the cells that were held out and one for the others: ``held_out``,
+            ``cells``, the mean ``alignment`` (cosine), the ``relative_error`` :math:`\sqrt{\sum|v -
+            \hat v|^2 / \sum|v|^2}`, and the ``coverage`` of 90 % intervals of the components along
+            the surface, observation errors included. Columns that end in ``_neighbors`` score the
+            mean of the neighbours.
         """
         self._check_fitted()
         check_seed(seed)
@@ -286,5 +287,5 @@ def refuse_fields(model: Any, doing: str) -> None:
     if isinstance(model, FieldEstimator):
         raise TypeError(
             f"{type(model).__name__} learns from velocities, and {doing} needs a method of "
-            "snapshots or paths; use its evaluate on cells that were held out"
+            "snapshots or paths; use its evaluate() on cells that were held out"
         )

@@ -80,43 +80,44 @@ class FractionalSDE(IndexOfMemory, LikelihoodOfPaths, PathEstimator):
     ``H``.
 
     Where ``b`` and ``C`` are linear and ``s`` is constant, everything is Gaussian, and the exact
-    likelihood is maximised. With a network or a module in their place, the evidence lower bound is:
-    posterior paths are led by the closed form of the linear part, with the drift linearised along
-    the likely path, and by a learned residual control; their start and its memory are inferred.
+    likelihood is maximised. With a network or a module in their place, the evidence lower bound is
+    maximised: posterior paths are guided by the closed form of the linear part, with the drift
+    linearised along the likely path, and by a learned residual control. Their first state and its
+    memory are inferred.
 
     Parameters
     ----------
     noise : FractionalNoise
-        The Hurst index, a number or a function of time, and how the noise is approximated.
+        The Hurst index (a number or a function of time), and how the noise is approximated.
     drift : {"linear", "none", "constant", "network"} or module
-        ``−θ (x − μ)``, 0, or a constant; "network" adds a function of the state to the linear one,
-        as does a module or function ``(t (n,), x (n, d)) -> (n, d)`` in the units of the state,
-        differentiable twice.
+        ``−θ (x − μ)``, 0, or a constant; "network" adds a function of the state to the linear
+        drift. So does a twice differentiable module or function ``(t (n,), x (n, d)) -> (n, d)`` in
+        the units of the state.
     diffusion : {"constant", "network"} or module
-        "network": every coordinate's amplitude times a positive function of that coordinate, in the
-        sense of Stratonovich; a module ``(t (n,), x (n, d)) -> (n, d)`` gives that factor, in place
-        of the network.
+        "network": the amplitude of each coordinate times a positive function of it (Stratonovich).
+        A module ``(t (n,), x (n, d)) -> (n, d)`` gives that factor in place of the network.
     state : Observed or Latent
-        Whether the coordinates are the features, or hidden ones that are read out.
+        Whether the coordinates are the features themselves, or latent ones that a decoder reads
+        out.
     inference : Exact or Variational, optional
-        By default exact where all is linear, else variational.
+        By default exact where everything is linear, else variational.
     observation_noise : float or Localisation, optional
-        Standard deviation of the observations around the state, in the units of the data, positive;
-        None learns one for every feature. ``Localisation`` adds the blur of an exposure, and takes
-        an error for every position.
+        Standard deviation of the observations around the state, positive, in the units of the data;
+        None learns one for every feature. ``Localisation`` adds motion blur, and takes one error
+        per position.
 
     Attributes
     ----------
     process_ : FractionalDiffusion
-        What was learned: of the features in their units, or of the latent coordinates.
+        What was learned, for the features in their units or for the latent coordinates.
     model_ : ExactModel or NeuralModel
     hurst_ : float, array ``(d,)`` or Series
-        Where the index changes, its values at the times of its knots; of a function of the user's
-        own, at eleven even times.
+        An index that changes is given at the times of its knots; your own function, at eleven
+        evenly spaced times.
     observation_noise_ : array ``(feature,)``
-        Where every position has an error of its own, their root mean square.
+        Their root mean square, where every position has its own error.
     history_ : DataFrame
-        One row per step of the maximisation, or per few of training.
+        One row per step of the maximisation, or per logged step of training.
 
     References
     ----------
@@ -157,18 +158,18 @@ class FractionalSDE(IndexOfMemory, LikelihoodOfPaths, PathEstimator):
     observation_noise: float | Localisation | None = None
 
     def check(self) -> None:
-        """Raise a ValueError or TypeError naming a setting that cannot be."""
+        """Raise a ValueError or TypeError that names an invalid setting."""
         check_present(self)
         self._equation.check()
 
     @property
     def covariate_columns(self) -> tuple[str, ...]:
-        """Columns that hold an error for every position."""
+        """Columns that hold the error of every position."""
         noise = self._equation.localisation
         return () if noise is None else noise.error_columns
 
     def search_space(self, paths: Paths) -> dict[str, list[dict[str, Any]]]:
-        """Noise without memory, where the index is learned: for ``tune``, plainest first."""
+        """For ``tune``, simplest first: noise without memory, where the index is learned."""
         if self.noise.hurst is not None:
             return {}
         # Not a network as drift, which takes minutes a fit: who wants it tried asks for it.
@@ -176,7 +177,7 @@ class FractionalSDE(IndexOfMemory, LikelihoodOfPaths, PathEstimator):
         return {"noise": [{"noise": white}, {"noise": self.noise}]}
 
     def facts(self, data: Paths, seed: int = 0) -> dict[str, Any]:
-        """Horizon and gaps of the paths."""
+        """Time span and gaps of the paths."""
         facts = facts_of(data, of_tracks=self._equation.localisation is not None)
         if self.covariate_columns:
             facts["errors"] = typical_errors(data, self.covariate_columns)
@@ -205,7 +206,7 @@ class FractionalSDE(IndexOfMemory, LikelihoodOfPaths, PathEstimator):
         return Outcome(history=history, status=fit.status)
 
     def posterior(self, data: AnnData | Paths, *, window: int | None = None) -> PathPosterior:
-        """What lies behind the noise of observed paths, given all that is observed of each.
+        """The states behind the noise of observed paths, given all observations of each.
 
         Its ``draw(times, n_samples, seed)`` gives the features at any times.
 
@@ -213,10 +214,10 @@ class FractionalSDE(IndexOfMemory, LikelihoodOfPaths, PathEstimator):
         ----------
         data : AnnData or Paths
         window : int, optional
-            Only the last so many observations of each path count (error regression over a window):
-            a forecast then follows what a path has done lately, where the equation is wrong or has
-            changed. Rows in which all is missing do not count. The window begins as a path does, by
-            the law of first states.
+            Use only this many last observations of each path (error regression over a window). A
+            forecast then follows recent behaviour, which helps where the equation is wrong or has
+            changed. Rows in which everything is missing do not count. The window starts as a path
+            does, from the law of first states.
         """
         self._check_fitted()
         paths = self._as_paths(data)
@@ -234,14 +235,14 @@ class FractionalSDE(IndexOfMemory, LikelihoodOfPaths, PathEstimator):
         seed: int = 0,
         **options: Any,
     ) -> Trajectories:
-        """Run the learned equation, its memory drawn from its distribution.
+        """Run the learned equation, with its memory drawn from its distribution.
 
         Parameters
         ----------
         start : None, array ``(n, feature)``, AnnData or Paths
-            None draws first states from their learned distribution and needs ``n_paths``. Of an
-            AnnData or of paths, what is observed at ``times[0]``. Latent coordinates start from
-            None, or from paths: then from their posterior at ``times[0]``.
+            None draws first states from their learned distribution and needs ``n_paths``. An
+            AnnData or paths start from what is observed at ``times[0]``. Latent coordinates start
+            from None, or from the posterior of paths at ``times[0]``.
         times : sequence of float
             Times to store, increasing.
         n_paths : int, optional
@@ -254,12 +255,12 @@ class FractionalSDE(IndexOfMemory, LikelihoodOfPaths, PathEstimator):
         Returns
         -------
         Trajectories
-            Features, without observation noise.
+            The features, without observation noise.
         """
         self._check_fitted()
         if options.pop("to", None) is not None:
             raise ValueError(
-                "to cannot be used: features are read out of all states in memory; leave it out, "
+                "to cannot be used: features are computed from all states in memory; leave it out, "
                 "and save the result"
             )
         times = requested_times(times)
@@ -278,14 +279,14 @@ class FractionalSDE(IndexOfMemory, LikelihoodOfPaths, PathEstimator):
     def states_at(self, paths: Paths, time: float, seed: int = 0, n_draws: int = 1) -> Tensor:
         """States of the process ``(path · draw, d)`` behind what is observed until ``time``.
 
-        The last values of each path, or draws of latent coordinates.
+        These are the last values of each path, or draws of the latent coordinates.
         """
         if isinstance(self.state, Latent):
             return self.posterior(paths).states_at(time, seed, n_draws)
         return super().states_at(paths, time, seed, n_draws).double()
 
     def decode(self, states: Tensor) -> Tensor:
-        """Features of states of the process ``(path, time, d)``, of paths without content."""
+        """Features of states of the process ``(path, time, d)``, for paths without content."""
         return self._fitted.features(states)
 
     def observe(self, states: Tensor, seed: int = 0) -> Tensor:
@@ -310,7 +311,7 @@ class FractionalSDE(IndexOfMemory, LikelihoodOfPaths, PathEstimator):
     def observation_noise_(self) -> ndarray:
         """Standard deviation of the observations around the state ``(feature,)``, in data units.
 
-        Of negative binomial counts, the share by which their rates vary; NaN of Poisson counts.
+        For negative binomial counts, the relative spread of their rates; NaN for Poisson counts.
         """
         self._check_fitted()
         deviation = self._fitted.observation_noise
@@ -320,7 +321,7 @@ class FractionalSDE(IndexOfMemory, LikelihoodOfPaths, PathEstimator):
 
     @classmethod
     def load(cls, path: str | Path, *, device: str = "auto", **modules: Any) -> Self:
-        """Load a saved model that has modules of the user's own, given again by name.
+        """Load a saved model that holds your own modules, given again by name.
 
         The names are those of their settings: ``drift``, ``diffusion``, ``hurst``, ``decoder``,
         ``encoder``, ``control``.
@@ -331,7 +332,7 @@ class FractionalSDE(IndexOfMemory, LikelihoodOfPaths, PathEstimator):
             model = from_plain(metadata["model"])
         if not isinstance(model, cls):
             raise ValueError(
-                f"{str(path)!r} holds a {type(model).__name__}; load it by dyninfer.load(path)"
+                f"{str(path)!r} holds a {type(model).__name__}; load it with dyninfer.load(path)"
             )
         whole = with_parts(model, modules)
         return restored(whole, path, metadata, tensors, device)

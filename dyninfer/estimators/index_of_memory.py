@@ -29,7 +29,7 @@ class IndexOfMemory:
 
     @property
     def hurst_(self) -> float | ndarray | pd.Series:
-        """The Hurst index, one per coordinate, or that at the times of its knots."""
+        """The Hurst index, one per coordinate, or one per knot where it changes in time."""
         self._check_fitted()
         moments = self._fitted.moments
         if moments is not None:
@@ -53,7 +53,7 @@ class IndexOfMemory:
     def hurst_interval(
         self, level: float = 0.95, times: Sequence[float] | ndarray | None = None
     ) -> ndarray:
-        """Interval of the Hurst index ``(2,)``, ``(d, 2)``, or ``(n, 2)`` where it changes in time.
+        """Confidence interval of the Hurst index ``(2,)``, ``(d, 2)``, or over time ``(n, 2)``.
 
         It is normal in the logit of the index, from the curvature of the likelihood. The error of
         the Markov approximation is not in it: see ``process_.noise.report(hurst_)``.
@@ -63,7 +63,7 @@ class IndexOfMemory:
         level : float
             Coverage.
         times : sequence of float, optional
-            Where an index that changes is asked for; by default the times of ``hurst_``.
+            Times at which a changing index is asked for; by default the times of ``hurst_``.
         """
         self._check_fitted()
         if times is not None:
@@ -80,8 +80,8 @@ class IndexOfMemory:
     def hurst_table(self, level: float = 0.95) -> pd.DataFrame:
         """The index with its interval: columns ``hurst``, ``low`` and ``high``.
 
-        One row, one per feature, or one per time of ``hurst_``. Where there is no interval, as of
-        an index that was given or trained on a bound, its ends are NaN.
+        One row, one per feature, or one per time of ``hurst_``. The ends are NaN where there is no
+        interval: for an index that was given, or trained on a bound.
         """
         self._check_fitted()
         check_level(level)
@@ -107,6 +107,6 @@ class IndexOfMemory:
         """Raise a ValueError where an index is asked for at times and has none."""
         if not self.noise.changes:
             raise ValueError(
-                f"{name} is of an index that changes, and this one is constant: see hurst_; fit "
+                f"{name} needs an index that changes, and this one is constant: see hurst_; fit "
                 "with noise=FractionalNoise(hurst='linear') for one that changes in time"
             )

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class JumpEstimator(PathEstimator):
-    """Base of what learns a jump process: all but the settings, and what follows from the rates."""
+    """Base of the methods that learn a jump process: all but settings and derived quantities."""
 
     takes_covariates: ClassVar[bool] = True
 
@@ -60,7 +60,8 @@ class JumpEstimator(PathEstimator):
     def log_likelihoods(self, paths: Paths, seed: int = 0) -> np.ndarray:
         """Log-likelihood of every path ``(n,)``, its first observation included.
 
-        −inf where a path is impossible. That of a clone is shared out evenly between its paths.
+        −inf where a path is impossible. The log-likelihood of a clone is divided evenly among its
+        paths.
         """
         self._check_fitted()
         data = self._prepared(self._as_paths(paths))
@@ -70,10 +71,10 @@ class JumpEstimator(PathEstimator):
         return likelihood.cpu().numpy()
 
     def states_at(self, paths: Paths, time: float, seed: int = 0, n_draws: int = 1) -> Tensor:
-        """States ``(path · draw,)`` of paths whose last observation until ``time`` is at that time.
+        """States ``(path · draw,)`` at the last observation of each path up to ``time``.
 
-        Drawn given all that was observed of each until then; a ValueError names a path of which
-        that is impossible.
+        They are drawn given all observations of the path up to then; a ValueError names a path
+        whose observations are impossible.
         """
         # At the end of a path smoothing is filtering: all that is known is the past.
         past = past_of(paths, time)
@@ -82,7 +83,7 @@ class JumpEstimator(PathEstimator):
         return last_states(past, probability, n_draws, seed)
 
     def observations(self, paths: Paths) -> Paths:
-        """Paths as they are learned from: labels by the numbers of the process, or numbers."""
+        """Paths as the fit sees them: labels as state numbers of the process, or values."""
         observed = self._observed(paths, self.facts_["states"])
         if not observed.discrete:
             return observed
@@ -96,9 +97,9 @@ class JumpEstimator(PathEstimator):
         Parameters
         ----------
         covariates : mapping or DataFrame
-            A value of every covariate: ``{"sex": "f", "age": 40}``.
+            One value for each covariate: ``{"sex": "f", "age": 40}``.
         time : float, optional
-            Where rates change in time, when; by default in the first period.
+            For rates that change in time; by default in the first period.
 
         Raises
         ------
@@ -125,7 +126,7 @@ class JumpEstimator(PathEstimator):
         return tuple(dict.fromkeys(columns))
 
     def covariates_of(self, data: AnnData | Paths) -> pd.DataFrame | None:
-        """Covariates that rates depend on, a row for every observation; None where there are none.
+        """Covariates that rates depend on, one row per observation, or None.
 
         Rows are in the order of :meth:`posterior_states`.
         """
@@ -145,11 +146,11 @@ class JumpEstimator(PathEstimator):
         return {"covariates": paths.covariates.iloc[np.repeat(last, n_draws)]}
 
     def decoded_features(self) -> tuple[str, ...]:
-        """States are one feature, also where a signal has several."""
+        """States are one feature, even where a signal has several."""
         return ("state",)
 
     def posterior_states(self, data: AnnData | Paths) -> pd.DataFrame:
-        """Hidden states of observed paths: smoothed, and the likeliest sequence (Viterbi).
+        """Hidden states of observed paths: smoothed, and as the likeliest sequence (Viterbi).
 
         One row per observation: ``path``, ``time``, ``state`` (the most probable given the whole
         path), its ``probability``, and ``viterbi``.
@@ -163,8 +164,8 @@ class JumpEstimator(PathEstimator):
     def state_probabilities(self, data: AnnData | Paths) -> np.ndarray:
         """Probabilities ``(path, L, S)`` of the states at every observation, given whole paths.
 
-        As long as the longest path; what lies past the end of a path says nothing. States are in
-        the order of ``process_.state_names``, and the rates those of each path's covariates.
+        ``L`` is the length of the longest path; entries past the end of a path mean nothing. States
+        are in the order of ``process_.state_names``; rates follow the covariates of each path.
         """
         self._check_fitted()
         paths = self._as_paths(data)
@@ -174,7 +175,7 @@ class JumpEstimator(PathEstimator):
         return smoothed.cpu().numpy()
 
     def annotations(self, adata: AnnData) -> dict[str, Any]:
-        """The most probable state of every row, and its probability beside it."""
+        """The most probable state of every row, and its probability."""
         table = self.posterior_states(adata)
         names = self.process_.state_names
         return state_columns(table, adata, self.source_, names, self._covered_times())

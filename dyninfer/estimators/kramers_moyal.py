@@ -60,8 +60,8 @@ class KramersMoyal(PathEstimator):
     Parameters
     ----------
     drift : Polynomials, Bins or callable
-        Functions ``Φ`` of the drift; a function or module ``(n, d) -> (n, m)`` takes states in
-        their units. A model with a module can be saved, and one with a function cannot.
+        Functions ``Φ`` of the drift. A function or module ``(n, d) -> (n, m)`` takes states in the
+        units of the data. A model with a module can be saved; one with a function cannot.
     squared_noise : Polynomials, Bins or callable
         Functions ``Ψ`` of the squared noise amplitude, by default a constant for every feature.
     steps : {"short", "finite"}
@@ -69,15 +69,15 @@ class KramersMoyal(PathEstimator):
         ``Polynomials(degree=1)`` with constant noise and equal gaps.
     observation_noise : {"none", "white", "averaged"}
         "white": observations have independent errors, whose size is learned. "averaged": states are
-        means over the gap before, as are velocities made of differences of positions. Noise of the
-        process is constant in both.
+        means over the gap before, like velocities that are differences of positions. In both the
+        noise of the process is constant.
     inertia : bool
         The first half of the features are positions and the second half their velocities, as
         :func:`~dyninfer.tools.with_velocities` makes them: ``dx = v dt``, and both libraries are of
         ``dv = Φ(x, v) W dt + √(Ψ(x, v) V) dW``.
     sparse : bool
-        Keep only the functions of the drift that the Bayesian information criterion asks for.
-        Polynomials are then in powers of the states themselves.
+        Keep only the drift functions that the Bayesian information criterion supports. Polynomials
+        are then in powers of the states themselves.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class KramersMoyal(PathEstimator):
     observation_noise_ : array ``(feature,)``
         Standard deviation of the errors of observations; 0 where none were assumed.
     history_ : DataFrame
-        One row; ``loss`` is the mean of minus the log-likelihood of an Euler step, standardised.
+        One row; ``loss`` is minus the mean log-likelihood of an Euler step, standardised.
 
     References
     ----------
@@ -130,7 +130,7 @@ class KramersMoyal(PathEstimator):
     sparse: bool = False
 
     def check(self) -> None:
-        """Raise a ValueError or TypeError naming a setting that cannot be."""
+        """Raise a ValueError or TypeError that names an invalid setting."""
         check_library(self.drift, "drift")
         check_library(self.squared_noise, "squared_noise")
         check_word(self.steps, "steps", ("short", "finite"))
@@ -197,12 +197,12 @@ class KramersMoyal(PathEstimator):
     def intervals(self, level: float = 0.95) -> pd.DataFrame:
         """Coefficients with normal intervals from their standard errors.
 
-        Functions that ``sparse=True`` left out have none; the errors do not count the choice.
+        Functions that ``sparse=True`` left out have none; the errors ignore the selection itself.
 
         Parameters
         ----------
         level : float
-            Share of the intervals that hold the true coefficient.
+            Coverage.
 
         Returns
         -------
@@ -227,15 +227,16 @@ class KramersMoyal(PathEstimator):
         level: float = 0.95,
         seed: int = 0,
     ) -> pd.DataFrame:
-        """Coefficients with intervals, from fits to paths drawn again from those of the data.
+        """Coefficients with intervals, from fits to resampled paths.
 
-        They hold where paths differ more than the noise says, where steps are not short, and after
-        ``sparse=True``, for every draw chooses its own functions. Paths must be independent.
+        The intervals hold where paths differ more than the noise explains, where steps are not
+        short, and after ``sparse=True``, since every draw chooses its own functions. Paths must be
+        independent.
 
         Parameters
         ----------
         data : AnnData or Paths
-            The data of the fit; paths that were held out are left out here too.
+            The data of the fit; paths that were held out are left out here as well.
         n_samples : int
             Draws.
         level : float
@@ -244,14 +245,14 @@ class KramersMoyal(PathEstimator):
         Returns
         -------
         DataFrame
-            :attr:`coefficients_`, with ``standard_error`` the deviation over the draws, and
-            ``lower`` and ``upper`` their quantiles.
+            :attr:`coefficients_`, with ``standard_error`` the standard deviation over the draws,
+            and ``lower`` and ``upper`` their quantiles.
 
         Raises
         ------
         ValueError
-            If there are fewer than ten paths or two draws, which show no spread, the data are not
-            those of the fit, or a draw cannot be fitted.
+            If there are fewer than ten paths or two draws (too few to show a spread), the data are
+            not those of the fit, or a draw cannot be fitted.
         """
         self._check_fitted()
         paths = self._as_paths(data)
@@ -265,8 +266,8 @@ class KramersMoyal(PathEstimator):
             )
         if digest(paths) != self.provenance_.digest:
             raise ValueError(
-                "bootstrap is given other paths than the fit, whose coefficients its intervals "
-                "would miss; give the data of the fit"
+                "the paths given to bootstrap are not those of the fit: its intervals would miss "
+                "the coefficients; give the data of the fit"
             )
         tail = (1 - check_level(level)) / 2
         if check_count(n_samples) < 2:
@@ -281,8 +282,8 @@ class KramersMoyal(PathEstimator):
                 equation = self._equation(inner, increments.drawn(numbers))
             except ValueError as error:
                 raise ValueError(
-                    "a draw that leaves some paths out cannot be fitted, as where one path alone "
-                    "visits a box of Bins; take a smaller library, or use intervals()"
+                    "without some paths a draw cannot be fitted, for example if only one path "
+                    "visits a box of Bins; use a smaller library, or intervals()"
                 ) from error
             again = coefficient_table(inner, equation, self.scaling_, paths.features)
             draws.append(again["coefficient"])
@@ -358,12 +359,12 @@ class KramersMoyal(PathEstimator):
         library = self.drift
         if not isinstance(library, Polynomials) or library.degree != 1:
             raise ValueError(
-                "steps='finite' needs drift=Polynomials(degree=1): only of a linear drift is the "
+                "steps='finite' needs drift=Polynomials(degree=1): only for a linear drift is the "
                 f"map over a gap known; found {library}"
             )
         if self.observation_noise != "none":
             raise ValueError(
-                "steps='finite' takes observations to be exact; use FractionalSDE for a linear "
+                "steps='finite' assumes exact observations; use FractionalSDE for a linear "
                 "equation with noisy observations and gaps of any length"
             )
 
@@ -381,7 +382,7 @@ class KramersMoyal(PathEstimator):
     def _check_sparse(self) -> None:
         if isinstance(self.drift, Bins):
             raise ValueError(
-                "sparse=True leaves functions out, and every box of Bins is needed; use Polynomials"
+                "sparse=True leaves functions out, but every box of Bins is needed; use Polynomials"
             )
         if self.steps == "finite" or self.observation_noise != "none":
             raise ValueError(

@@ -43,7 +43,7 @@ from dyninfer.transport.objectives import DualObjective, Game
 class WassersteinLagrangianFlow(ConditionedEstimator):
     r"""Wasserstein Lagrangian flow: transport, a bridge, growth, a potential, or a sum of them.
 
-    Among all density curves through the snapshots, the one of least action, found from the dual
+    Finds, among all density curves through the snapshots, the one of least action, from the dual
     problem
 
     .. math:: \inf_{q}\, \sup_{s}\; E_{q_1}[s_1] - E_{q_0}[s_0]
@@ -56,36 +56,35 @@ class WassersteinLagrangianFlow(ConditionedEstimator):
     Parameters
     ----------
     lagrangian : Lagrangian
-        What is known beforehand. By default nothing: :class:`OptimalTransport`, with which the flow
-        is the model that :class:`ActionMatching` is by default. Others:
+        Prior knowledge. By default there is none: :class:`OptimalTransport`, for which the flow is
+        the model that :class:`ActionMatching` learns by default. Others:
         :class:`SchrodingerBridge`, :class:`UnbalancedTransport`, :class:`PhysicalPotential`,
         :class:`MeanAcceleration`, :class:`DataManifold`, :class:`InternalEnergy`,
         :class:`Congestion`, or a sum of them.
     coupling : {"auto", "ot", "unbalanced", "growth_first", "independent"} or Coupling
-        Who is paired with whom; "auto" solves the static problem of the Lagrangian without its
+        Which samples are paired; "auto" solves the static problem of the Lagrangian without its
         potential: exact, entropic or Wasserstein-Fisher-Rao transport.
     curve_fraction : float, optional
-        Part of the steps in which the density curve plays the dual game; in the rest it stands
-        still and the potential settles. None is 0 for the coupling "auto", whose pairs and paths
-        are the solution or close to it (on real data the game then made the Hamilton-Jacobi
-        residual worse), and 0.6 for another coupling or a prescribed mass that changes.
+        Share of the steps in which the density curve plays the dual game; in the rest it is fixed
+        and the potential settles. None is 0 for the coupling "auto", whose pairs and paths are the
+        solution or close to it; on real data the game then made the Hamilton-Jacobi residual worse.
+        For another coupling, or a prescribed mass that changes, None is 0.6.
     curve_learning_rate : float
         Peak learning rate of the density curve.
     damping : float
-        Share of the pairs' own action in what the curve descends, when it begins to play; the rest
-        is the dual problem. It falls to zero. 0 is the bare game, which runs away on most real
-        data; 1 leaves every pair its own best path.
+        Share of the pairs' own action in what the curve descends at the start of the game; the rest
+        is the dual problem. The share falls to zero. 0 is the bare game, which diverges on most
+        real data; 1 leaves every pair on its own best path.
     refinement_steps : int
-        Steps by which samples are moved along the Wasserstein gradient of the dual problem before
-        the potential sees them, as the paper does (there, 10); 0 leaves it all to the learned
-        curve.
+        Number of steps that move samples along the Wasserstein gradient of the dual problem before
+        the potential sees them (10 in the paper); 0 relies on the learned curve alone.
     refinement_size : float
-        Length of such a step, in units of the scaled problem.
+        Length of a refinement step, in units of the scaled problem.
     control : str, optional
-        Condition whose samples stand in for the others at times before these first appear, where
-        conditions are given.
+        Condition whose samples stand in for another condition at times before that one first
+        appears.
     network : torch module, optional
-        Network of your own for the potential: ``(t (n,), x (n, d)) -> (n,)``, with the vector of
+        Your own network for the potential: ``(t (n,), x (n, d)) -> (n,)``, with the vector of
         the condition ``c (n, m)`` as a third argument where there are conditions. It sees times
         from 0 to 1 and standardised states, and must be smooth. Every fit trains a copy, which
         begins with the module's weights whatever the seed. Files hold its weights and no code:
@@ -97,8 +96,8 @@ class WassersteinLagrangianFlow(ConditionedEstimator):
     curve_width : int
         Units of the two hidden layers of the curve's network.
     scale : {"global", "feature"} or None
-        Standardisation inside; "global" keeps distances in proportion, "feature" measures them in
-        standard deviations.
+        How states are standardised inside; "global" keeps distances in proportion, "feature"
+        measures every feature in its standard deviations.
     training : Training, optional
         Settings of the training loop.
 
@@ -112,22 +111,20 @@ class WassersteinLagrangianFlow(ConditionedEstimator):
     diagnostics_ : DataFrame
         One row per time; see :meth:`report`.
     growth_penalty_ : float or None
-        λ as it was used.
+        The λ that was used.
 
     References
     ----------
     Neklyudov, Brekelmans, Tong, Atanackovic, Liu, Makhzani. A computational framework for solving
     Wasserstein Lagrangian flows. ICML 2024, arXiv 2310.10649.
 
-    Notes
-    -----
-    The reference solves the game from independent pairs. Here the static problem is solved first
-    and gives the pairs and, in closed form, the path of each; a potential bends the paths by
-    descending their own action. The game of the paper is played where the pairs come from another
-    coupling, or where ``curve_fraction`` asks for it. The potential is fitted by regression on the
-    drift of the pairs' paths, which needs no Laplacian; the curve ascends the Hamilton-Jacobi
-    residual. Should the residual grow instead, the curve is put back to its best state and its
-    learning rate halved.
+    Notes ----- The reference solves the game from independent pairs. Here the static problem is
+    solved first and gives the pairs and, in closed form, the path of each; a potential bends the
+    paths by descending their own action. The game of the paper is played where the pairs come from
+    another coupling, or where ``curve_fraction`` asks for it. The potential is fitted by regression
+    on the drift of the pairs' paths, which needs no Laplacian; the curve ascends the
+    Hamilton-Jacobi residual. If the residual grows instead, the curve is reset to its best state
+    and its learning rate is halved.
 
     Examples
     --------
@@ -167,7 +164,7 @@ class WassersteinLagrangianFlow(ConditionedEstimator):
     curve_width: int = 128
 
     def check(self) -> None:
-        """Raise a ValueError or TypeError naming a setting that cannot be."""
+        """Raise a ValueError or TypeError that names an invalid setting."""
         if not isinstance(self.lagrangian, Lagrangian):
             raise TypeError(
                 "lagrangian must be a Lagrangian such as OptimalTransport(), "
@@ -194,13 +191,13 @@ class WassersteinLagrangianFlow(ConditionedEstimator):
 
     @property
     def uses(self) -> frozenset[str]:  # type: ignore[override]
-        """Keys that it learns from: prescribed mass and density are of all conditions together."""
+        """Keys that it learns from; a prescribed mass or density covers all conditions."""
         if self.lagrangian.constrained or self.lagrangian.of_density:
             return ConditionedEstimator.uses - {"condition_key"}
         return ConditionedEstimator.uses
 
     def facts(self, data: Snapshots, seed: int = 0) -> dict[str, Any]:
-        """Times, masses, conditions, and λ, found by the scale of the data where left to them."""
+        """Times, masses, conditions, and λ, set by the scale of the data where it is "auto"."""
         penalty = self.lagrangian.penalty
         if penalty == "auto":
             penalty = growth_penalty_of(data, self.scale)
@@ -251,7 +248,7 @@ class WassersteinLagrangianFlow(ConditionedEstimator):
         """Return the dual problem that the data and the settings define."""
         if isinstance(data, DensityCurve):
             raise TypeError(
-                "a Wasserstein Lagrangian flow looks for the density curve itself; "
+                "a Wasserstein Lagrangian flow finds the density curve itself; "
                 "give it snapshots, or fit a DensityCurve with ActionMatching"
             )
         if self.conserves_mass:
@@ -340,12 +337,12 @@ class WassersteinLagrangianFlow(ConditionedEstimator):
         return math.nan if has_energy else super()._hj_residual(run)
 
     def report(self) -> pd.DataFrame:
-        """What a reviewer asks about the solution.
+        """Diagnostics of the solution, one row per time.
 
         Returns
         -------
         DataFrame
-            Per time, averages over the learned density curve in the units of the data:
+            Averages over the learned density curve, in the units of the data:
 
             * ``mass``;
             * ``kinetic``, ``growth`` and ``potential`` energy; their sum, the potential with a
@@ -355,8 +352,8 @@ class WassersteinLagrangianFlow(ConditionedEstimator):
             * root mean square ``speed`` and ``acceleration``.
 
             ``attrs`` holds the ``action``, the ``dual_value`` (equal at the solution), the action
-            of the coupled pairs (``pair_action``, where there is no noise), and how often the
-            curve ran away and was put back.
+            of the coupled pairs (``pair_action``, without noise only), and how often the curve
+            diverged and was reset.
         """
         self._check_fitted()
         return self.diagnostics_

@@ -40,8 +40,9 @@ class LikelihoodOfPaths:
     ) -> ndarray | None:
         """Log-likelihood of every path ``(n,)``, in nats and in the units of the data.
 
-        Exact in the linear model; else weighed by ``n_samples`` draws, ten times those of training
-        by default: it tends to the truth from below. None where ``path_weight`` is not 1.
+        Exact in the linear model; else estimated by importance weights over ``n_samples`` draws, by
+        default ten times those of training, and then biased low. None where ``path_weight`` is not
+        1.
         """
         self._check_fitted()
         if self._path_weight != 1:
@@ -56,7 +57,7 @@ class LikelihoodOfPaths:
     ) -> ndarray:
         """Evidence lower bound of every path ``(n,)``, in nats and in the units of the data.
 
-        Refused where ``path_weight`` is not 1: what was maximised bounds no likelihood.
+        Refused where ``path_weight`` is not 1: what was maximised then is no bound on a likelihood.
         """
         if self._path_weight != 1:
             raise ValueError(

@@ -26,18 +26,18 @@ def load(path: str | Path, device: str = "auto", **modules: Any) -> Any:
     path : path
         A safetensors file; it holds numbers and text, and loading it runs no code from it.
     device : str
-        Where to put the process.
+        Device on which the process is placed.
     **modules
-        Modules of the user's own that the model was made with, by the names of their settings, such
-        as ``network=``: a file holds their weights, and no code.
+        Your own modules that the model was made with, by the names of their settings, such as
+        ``network=``: a file holds their weights and no code.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        If there is no such file, it is no dyninfer model, its class is not known here, its format
-        is no longer read, or it needs a module.
+        If the file is missing or is not a dyninfer model, its class is unknown here, its format is
+        no longer read, or it needs a module.
     TypeError
-        If a module is given that the file has no place for.
+        If a module is given for which the file has no place.
 
     Examples
     --------
@@ -69,7 +69,7 @@ def _loaded_fit(
 ) -> Any:
     if modules:
         name = next(iter(modules))
-        raise TypeError(f"{name} is no module that the file leaves to its user: it holds a fit")
+        raise TypeError(f"{name} is not a module that this file needs: it holds a fit")
     return read_fit(path, metadata, tensors)
 
 
@@ -122,6 +122,6 @@ def check_identity(path: str | Path, saved: Any, identity: dict[str, str]) -> No
     differing = differences(saved, identity)
     if differing:
         raise ValueError(
-            f"checkpoint {label(path)} is of a run with other {differing}; "
+            f"checkpoint {label(path)} belongs to a run with other {differing}; "
             "remove it, or give what it was made with"
         )

@@ -56,20 +56,21 @@ class MarkovJumpInference(JumpEstimator):
         \prod_k \big[e^{Q (t_{k+1} - t_k)}\big]_{x_k x_{k+1}} e_{x_{k+1}}(o_{k+1})
 
     The likelihood is exact whatever the gaps: equal gaps are grouped before the matrix exponential,
-    states that are observed without error need no sum, others the forward-backward recursion. It is
-    maximised over the logarithms of the rates, with a wide normal prior, which keeps a rate finite
-    if the data say nothing about it. The data alone never rule out a jump.
+    states observed without error need no sum, and others take the forward-backward recursion. It is
+    maximised over the log-rates, with a wide normal prior that keeps a rate finite where the data
+    say nothing about it. The data alone never rule out a jump.
 
     Parameters
     ----------
     observation : Observation or {"label noise", "exact", "confusion"}
         What is observed of a state. :class:`~dyninfer.Labels` are wrong with a probability that is
         learned. :class:`~dyninfer.ExactLabels` are never wrong, and may have entries at exact
-        times. :class:`~dyninfer.ExactTimes` has every jump when it happens.
-        :class:`~dyninfer.Confusion` learns how often each label is taken for each other one.
-        :class:`~dyninfer.Gaussian` reads continuous paths: numbers around a value of every state.
+        times. :class:`~dyninfer.ExactTimes` has the exact time of every jump.
+        :class:`~dyninfer.Confusion` learns how often each label is mistaken for each other one.
+        :class:`~dyninfer.Gaussian` reads continuous paths: values scattered around the mean of each
+        state.
     jumps : Jumps or {"all", "reversible", "birth-death"}
-        Which jumps can happen: :class:`~dyninfer.AllJumps`, each at a rate of its own;
+        Which jumps can happen: :class:`~dyninfer.AllJumps`, each at its own rate;
         :class:`~dyninfer.Only` some; :class:`~dyninfer.Reversible`, with detailed balance;
         :class:`~dyninfer.BirthDeath`, between neighbours.
     clones : Clones, optional
@@ -79,54 +80,56 @@ class MarkovJumpInference(JumpEstimator):
         Rule by which continuous paths become labels: :class:`~dyninfer.KMeansStates` or
         :class:`~dyninfer.MixtureStates`.
     prior_width : float or None
-        Standard deviation of the prior of every log-rate, around one jump per mean time between
-        observed changes, shared out between the targets; None is plain maximum likelihood. With
+        Standard deviation of the normal prior on every log-rate. Its mean is one jump per mean time
+        between observed changes, divided among the targets. None is plain maximum likelihood. With
         ``refine`` it is the wide part of the prior.
     covariates : Effects, optional
         What rates depend on: :class:`~dyninfer.Covariates` by a formula, :class:`~dyninfer.Periods`
         of time, or a sum of them. ``generator_`` is then that of the first period where all
-        covariates are 0 and all categories the first of their levels; ``prior_width`` holds for
-        rates at the mean covariates and for effects of a standard deviation.
+        covariates are 0 and all categories are at their first level; ``prior_width`` applies to
+        rates at the mean covariates and to effects per standard deviation.
     initial_covariates : str, optional
         Formula of what the first state of a path depends on, by the covariates of its first
         observation: ``"~ sex + age"``. The log-odds of a state against the first of all states are
         linear in them (multinomial logistic regression); ``initial_`` is then the distribution
         where all are 0.
     refine : bool
-        False takes the rates that a trained network reads off counted transitions (Berghaus et al.,
-        2024), and nothing is fitted: for all jumps, of labels that are exact or wrong alike. True
-        lets the network read some of the paths and maximises the exact likelihood of the others
-        under what it believes of them; wherever the network was not trained for the settings, under
-        the normal prior.
+        False takes the rates that a trained network estimates from counted transitions (Berghaus et
+        al., 2024), and nothing is fitted; it needs all jumps, and exact or noisy labels. True lets
+        the network read some of the paths: its posterior becomes the prior under which the exact
+        likelihood of the others is maximised. Where the network was not trained for the settings,
+        the normal prior is used.
 
     Attributes
     ----------
     generator_ : array ``(S, S)``
-        Rates per time unit; rows sum to zero.
+        Rates per unit of time; rows sum to zero.
     initial_ : array ``(S,)``
         Distribution of the state at the first observation of a path.
     noise_ : float or None
-        Probability of a wrong label, mean over the states, where it was learned.
+        Probability of a wrong label, averaged over the states, if it was learned.
     emission_ : Emission
-        What is observed of a state: :class:`~dyninfer.jumps.LabelNoise` or its kind.
+        What is observed of a state, such as :class:`~dyninfer.jumps.LabelNoise`.
     fit_ : JumpFit or None
-        Maximum of the posterior; None with ``refine=False``. Rates out of a state that was left
-        less than ten times (wrong labels apart) are the network's in ``generator_``.
+        Maximum of the posterior; None with ``refine=False``. For a state that was left fewer than
+        ten times (wrong labels aside), ``generator_`` has the rates of the network.
     posterior_ : GeneratorPosterior
-        What intervals are taken from; ``draw(n, seed)`` gives generators. Its ``kind`` is
-        "importance sampling", weighted draws; "Laplace", the curvature at the maximum, where there
-        were too few effective draws or the network was not asked; or "network", its own mixtures.
+        The source of intervals; ``draw(n, seed)`` gives generators. Its ``kind`` is "importance
+        sampling" (weighted draws); "Laplace" (curvature at the maximum), if effective draws were
+        too few or the network was not used; or "network" (the mixtures of the network).
     ess_ : float or None
         Effective number of the weighted draws; below 10 they are not used.
     effects_ : CovariateEffects or None
-        Of covariates: ``table()`` of hazard ratios, ``wald_tests()``, ``process(covariates)``.
+        Effects of covariates: ``table()`` of hazard ratios, ``wald_tests()``,
+        ``process(covariates)``.
     initial_effects_ : InitialEffects or None
-        Of ``initial_covariates``: ``table()`` of odds ratios, ``probabilities(covariates)``.
+        Effects of ``initial_covariates``: ``table()`` of odds ratios,
+        ``probabilities(covariates)``.
     states_ : DataFrame or None
         What the rule learned, one row per state.
     process_ : MarkovJump
-        What was learned: stationary distribution, passage times, committors, entropy production and
-        more.
+        What was learned, with stationary distribution, passage times, committors, entropy
+        production and more.
     history_ : DataFrame
         One row per start: log-likelihoods before and after, steps, whether it converged.
 
@@ -172,7 +175,7 @@ class MarkovJumpInference(JumpEstimator):
     refine: bool = True
 
     def check(self) -> None:
-        """Raise a ValueError naming a setting that cannot be."""
+        """Raise a ValueError that names an invalid setting."""
         inference = self._inference()
         inference.check()
         if self.states is None:
@@ -189,15 +192,15 @@ class MarkovJumpInference(JumpEstimator):
         return frozenset() if self.clones is None else frozenset({"condition_key"})
 
     def search_space(self, paths: Paths) -> dict[str, list[dict[str, Any]]]:
-        """Which jumps can happen, and how labels are wrong, in so far as other settings allow it.
+        """Which jumps can happen and how labels can be wrong, as far as other settings allow.
 
-        Jumps between neighbours are tried where the names of the states are rising or falling
-        numbers. Two states leave nothing to choose among jumps.
+        Jumps between neighbours are tried if the names of the states are increasing or decreasing
+        numbers. With two states there is nothing to choose.
         """
         return jump_search_space(self, paths)
 
     def facts(self, data: Paths, seed: int = 0) -> dict[str, Any]:
-        """Rule of the states, if there is one, and names of the states."""
+        """Rule of the states, if any, and the names of the states."""
         rule = None
         if self.states is not None:
             # Facts go into the model file, which holds lists and no tables.
@@ -239,23 +242,23 @@ class MarkovJumpInference(JumpEstimator):
         seed: int = 0,
         **options: Any,
     ) -> Trajectories:
-        """Draw paths of the learned process, exactly.
+        """Draw exact paths of the learned process.
 
         Parameters
         ----------
         start : None, states ``(n,)``, AnnData or Paths
             None draws the first states from ``initial_`` and needs ``n_paths``. States are names or
-            numbers. Of an AnnData or of paths, states drawn given all that was observed of each
-            until ``times[0]``: the label itself where labels are exact.
+            numbers. For an AnnData or paths, states are drawn given all observations of each path
+            up to ``times[0]``; exact labels are taken as they are.
         times : sequence of floats
-            Times to store, in the user's units.
+            Times to store, in the unit of the data.
         n_paths : int, optional
             Number of paths, drawn from the starting states; by default one of each.
         covariates : mapping or DataFrame, optional
-            A value of every covariate of the model, or a row for every starting state, which stay
-            as they are; or such values by the times from which on they hold, ``{0: {"dose": 1}, 5:
-            {"dose": 0}}``. By default, of an AnnData or of paths, those at ``times[0]``. Where
-            first states depend on some and are drawn, a row for every path.
+            A value of every covariate of the model, or a row for every starting state; they stay
+            constant. Or a mapping from times to the values that hold from then on, ``{0: {"dose":
+            1}, 5: {"dose": 0}}``. By default, those of an AnnData or of paths at ``times[0]``. If
+            first states are drawn and depend on covariates, a row for every path.
         seed, **options
             See :func:`dyninfer.simulate`.
 
@@ -286,10 +289,11 @@ class MarkovJumpInference(JumpEstimator):
         return emission.sample(states.long(), g)
 
     def confidence_intervals(self, level: float = 0.9) -> pd.DataFrame:
-        """Rates with intervals, of ``posterior_``.
+        """Rates with intervals, from ``posterior_``.
 
         One row per jump that can happen: ``source``, ``target``, ``rate``, ``low``, ``high``, and
-        ``flat`` where the data say nothing about it, as where no path is seen to leave ``source``.
+        ``flat`` where the data say nothing about it, for example if no path is seen to leave
+        ``source``.
         """
         self._check_fitted()
         return self.posterior_.table(self.process_.state_names, level)
@@ -300,11 +304,11 @@ class MarkovJumpInference(JumpEstimator):
         return {"rates": self.confidence_intervals()}
 
     def sample_processes(self, n: int, seed: int = 0) -> MarkovJump:
-        """A batch of ``n`` processes of the posterior.
+        """Draw a batch of ``n`` processes from the posterior.
 
-        A jump that is absent has a rate that no data could tell from zero. Where rates change in
-        time, each draw has its own rates in every period; where they depend on covariates, they are
-        those at which all are 0, as in ``process_``.
+        An absent jump has a rate that no data could tell from zero. If rates change in time, each
+        draw has its own rates in every period. If they depend on covariates, all covariates are 0,
+        as in ``process_``.
         """
         self._check_fitted()
         n = check_count(n, "n")
@@ -331,18 +335,18 @@ class MarkovJumpInference(JumpEstimator):
         n_samples: int = 1000,
         seed: int = 0,
     ) -> pd.DataFrame:
-        """Quantities that follow from the generator, each with an interval.
+        """Quantities derived from the generator, each with an interval.
 
         Parameters
         ----------
         quantity : callable, optional
-            From a batch of processes to a tensor ``(..., k)`` or ``(...)``; by default stationary
+            Maps a batch of processes to a tensor ``(..., k)`` or ``(...)``; by default stationary
             probabilities, mean holding times, the slowest relaxation time and the
             entropy-production rate.
         level : float
             Coverage of the intervals.
         n_samples : int
-            Generators that are drawn.
+            Number of generators drawn.
         seed : int
 
         Returns

@@ -35,7 +35,7 @@ def check_potential(method: Method) -> None:
         value = getattr(method, name)
         if value != getattr(type(method), name):
             raise ValueError(
-                f"{name}={brief(value)} is of the network that network= stands in for, and would "
+                f"{name}={brief(value)} sets the network that network= replaces, and would "
                 "change nothing; leave one of the two out"
             )
 

@@ -42,14 +42,14 @@ class PathEstimator(Estimator):
     """Base of the methods that learn from :class:`~dyninfer.Paths`, time series of individuals.
 
     A method is a keyword-only dataclass in a file of its own; :class:`Estimator` says what it
-    defines. Where the process does not move in the space of the features, or observations are not
+    defines. If the process does not move in the space of the features, or observations are not
     exact, it also defines some of
 
     * ``states_at(paths, time, seed, n_draws)``: states of the process behind observed paths;
     * ``decode(states)``: features of such states;
     * ``observe(states, seed)``: observations of such states, with their noise;
-    * ``posterior(data)``: what lies behind observed paths, given all of each; its
-      ``draw(times, n_samples, seed)`` makes the forecasts, rows of one path after those of another;
+    * ``posterior(data)``: the states behind observed paths, given each whole path; its
+      ``draw(times, n_samples, seed)`` makes forecasts, the rows of a path together;
     * ``log_likelihoods(paths, seed)``: one number for every path.
     """
 
@@ -60,7 +60,7 @@ class PathEstimator(Estimator):
 
     @property
     def uses(self) -> frozenset[str]:
-        """Keys that are learned from beside times, paths and states; by default none."""
+        """Keys that are learned from besides times, paths and states; by default none."""
         return frozenset()
 
     @property
@@ -69,11 +69,11 @@ class PathEstimator(Estimator):
         return ()
 
     def search_space(self, paths: Paths) -> dict[str, list[dict[str, Any]]]:
-        """Groups of settings worth trying, for :func:`dyninfer.tools.tune`, plainest first."""
+        """Groups of settings worth trying, for :func:`dyninfer.tools.tune`, simplest first."""
         return {}
 
     def continuation(self, paths: Paths, n_draws: int) -> dict[str, Any]:
-        """What :meth:`simulate` is given to run on from the ends of paths, beside their states."""
+        """Arguments that :meth:`simulate` needs, besides states, to continue observed paths."""
         return {}
 
     def log_likelihoods(self, paths: Paths, seed: int = 0) -> np.ndarray | None:
@@ -81,14 +81,14 @@ class PathEstimator(Estimator):
         return None
 
     def states_at(self, paths: Paths, time: float, seed: int = 0, n_draws: int = 1) -> Tensor:
-        """States of the process at ``time``, behind what is observed until then.
+        """States of the process at ``time``, given what is observed up to then.
 
-        By default the last observation of each path until then, feature by feature.
+        By default the last observation of each path up to then, feature by feature.
 
         Returns
         -------
         Tensor ``(path · draw, d)`` or ``(path · draw,)``
-            The draws of one path after those of another.
+            The draws of a path are together.
         """
         last = torch.as_tensor(last_values(paths, time))
         # Observations are exact here, so all draws are the same.
@@ -103,7 +103,7 @@ class PathEstimator(Estimator):
         return tuple(str(name) for name in self.feature_names_in_)
 
     def observe(self, states: Tensor, seed: int = 0) -> Tensor:
-        """Observations of decoded states ``(path, time, feature)``; by default they are exact."""
+        """Observations of decoded states ``(path, time, feature)``; by default exact."""
         return states
 
     def fit(
@@ -127,33 +127,31 @@ class PathEstimator(Estimator):
         Parameters
         ----------
         data : AnnData or Paths
-            An AnnData has one row per path and time, in any order. Nothing of it is changed.
+            An AnnData has one row per path and time, in any order. It is not changed.
         time_key : str
             Column of ``obs`` with the times of an AnnData: numbers, numeric text or categories, or
             timedeltas.
         path_key : str
             Column of ``obs`` that names the path of each row: a tracked cell, a clone, a recording.
         state_key : str, optional
-            Column of ``obs`` with discrete states, categories or whole numbers; a missing entry is
-            a gap.
+            Column of ``obs`` with discrete states, categories or whole numbers; missing is a gap.
         use_rep : str, optional
             Key of ``obsm``, a layer, or "X", with continuous states; by default
             ``obsm["X_pca"]`` if present, else ``X``.
         condition_key : str, optional
-            Column of ``obs`` with a label for every path, for a method that uses it.
+            Column of ``obs`` with a label for every path, for methods that use one.
         hold_out : str or list of str, optional
             Names of paths removed before anything else is computed.
         seed : int
             Fixes every draw.
         max_steps : int, optional
-            Steps at most, of a method that takes steps.
+            Largest number of steps, for a method that takes steps.
         progress : bool
-            Show a progress bar, where a method takes long enough to have one.
+            Show a progress bar, if the method takes long enough to have one.
         checkpoint : path, optional
-            File in which the state of a training run is kept; of a method that is not trained step
-            by step, its result.
+            File that keeps the state of training, or the result of a method without steps.
         resume : bool
-            Continue from the checkpoint if it exists, or take up the finished result in it.
+            Continue from the checkpoint if it exists, or take the finished result from it.
 
         Returns
         -------
@@ -163,7 +161,7 @@ class PathEstimator(Estimator):
         Raises
         ------
         KeyError, TypeError, ValueError
-            If a key, a time or a value in the data is not as it must be; the message names it.
+            If a key, a time or a value in the data is invalid; the message names it.
         """
         source = keys.chosen(locals(), keys.PATH_KEYS)
         run = Run(
@@ -188,16 +186,16 @@ class PathEstimator(Estimator):
         Parameters
         ----------
         start : array ``(n, d)``, AnnData or Paths
-            Starting states of the process; of an AnnData or of paths, those behind the paths with a
-            whole observation at ``times[0]``.
+            Starting states of the process; for an AnnData or paths, the states of the paths that
+            are fully observed at ``times[0]``.
         times : sequence of floats
-            Times to store, in the user's units; descending with ``backward=True``.
+            Times to store, in the unit of the data; descending with ``backward=True``.
         n_paths : int, optional
             Number of paths; by default one for every starting state.
         noise : float or callable, optional
             ε of the stochastic simulation, for processes with a score.
         backward : bool
-            Run time the other way.
+            Run backward in time.
         seed : int
             Fixes every draw.
         **solver_options
@@ -227,7 +225,7 @@ class PathEstimator(Estimator):
         return replace(run, states=states, features=self.decoded_features())
 
     def observations(self, paths: Paths) -> Paths:
-        """Paths of what ``observe`` gives, to compare it with; by default the paths themselves."""
+        """Paths to compare with what ``observe`` returns; by default the paths themselves."""
         return paths
 
     def forecast(
@@ -240,8 +238,8 @@ class PathEstimator(Estimator):
     ) -> Trajectories:
         """Draw the future of observed paths given their past.
 
-        From the posterior, where a method has one; else the process runs on from the state behind
-        the last observation of each path.
+        Drawn from the posterior, if the method has one; else the process continues from the state
+        behind the last observation of each path.
 
         Parameters
         ----------
@@ -254,8 +252,8 @@ class PathEstimator(Estimator):
         Returns
         -------
         Trajectories
-            ``n_samples`` rows per path, one path after another; ``origin`` names the path.
-            Features, without the noise of observations.
+            ``n_samples`` rows per path, path by path; ``origin`` names the path. They hold the
+            features, without observation noise.
         """
         self._check_fitted()
         paths = self._as_paths(data)
@@ -292,40 +290,41 @@ class PathEstimator(Estimator):
     ) -> pd.DataFrame:
         """Compare what was learned with observed paths: likelihood, and scores of forecasts.
 
-        The first half of the observations of each path is given (``past_fraction=0.5``), and the
-        others are forecast from them, as by :meth:`forecast`, with the noise of observations.
+        The first half of the observations of each path is given (``past_fraction=0.5``). The rest
+        is forecast from it as in :meth:`forecast`, with observation noise.
 
         Parameters
         ----------
         data : AnnData or Paths
             Read by the keys that ``fit`` was given.
         by : {"path", "time", "reliability"}
-            A row for every path, for every interval of time, or for every bin of predictions.
+            One row per path, per interval of time, or per bin of predictions.
         past_fraction : float
-            Part of the observations that forecasts are made from.
+            Share of the observations that forecasts start from.
         n_samples : int
-            Draws of a forecast, at least two.
+            Draws per forecast, at least two.
         max_paths : int, optional
-            Paths that are forecast, drawn at random where there are more; None forecasts all.
+            Most paths to forecast, drawn at random if there are more; None forecasts all.
         n_intervals : int
-            Intervals of time, with equally many forecasts in each.
+            Number of time intervals, with equally many forecasts in each.
         seed : int
 
         Returns
         -------
         DataFrame
-            By path: its name, whether it was ``held_out``, its number of ``observations``, where
-            the method knows it its ``log_likelihood`` in nats and ``per_observation``, the number
-            of ``forecasts`` and their mean scores.
+            By path: its name, whether it was ``held_out``, its number of ``observations``, the
+            number of ``forecasts`` and their mean scores. A method with a likelihood adds
+            ``log_likelihood`` in nats, and the same ``per_observation``.
 
             By time: mean, ``start`` and ``end`` of the interval, ``forecasts``, their mean scores,
-            and distances between all that was forecast and observed there: ``w1`` and ``energy`` of
-            values, ``hellinger`` of states, each with its ``_floor``, that of a perfect model.
+            and distances between everything forecast and everything observed there: ``w1`` and
+            ``energy`` for values, ``hellinger`` for states, each with its ``_floor``, that of a
+            perfect model.
 
-            Scores are ``crps`` (mean over the features) and ``energy_score`` of values, in their
-            units, and ``brier`` of states. What ends in ``_still`` scores the last given
-            observation, held still. ``coverage`` is the share of observations within the central
-            90 % of their forecasts. By reliability: as of :func:`dyninfer.metrics.reliability`.
+            Scores are ``crps`` (mean over the features) and ``energy_score`` for values, in their
+            units, and ``brier`` for states. Columns that end in ``_still`` score the last given
+            observation, held still. ``coverage`` is the share of observations within the central 90
+            % of their forecasts. By reliability: as in :func:`dyninfer.metrics.reliability`.
         """
         self._check_fitted()
         if not isinstance(by, str) or by not in ("path", "time", "reliability"):
@@ -352,7 +351,7 @@ class PathEstimator(Estimator):
         return table.join(forecasts().by_path(len(paths)))
 
     def annotations(self, adata: AnnData) -> dict[str, Any]:
-        """Velocity at every row, where the process moves in the space of the features."""
+        """Velocity at every row, if the process moves in the space of the features."""
         paths = self._as_paths(adata)
         # A velocity of hidden states would not point anywhere among the features.
         moves_features = type(self).decode is PathEstimator.decode

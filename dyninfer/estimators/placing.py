@@ -12,14 +12,14 @@ from dyninfer.learning.surroundings import own_surroundings
 
 
 class Placed:
-    """What was learned, on a device: a part of every estimator."""
+    """The part of every estimator that places the fitted process on a device."""
 
     # Any: each family of methods has a process of its own kind.
     process_: Any
 
     @own_surroundings()
     def to(self, device: str | torch.device) -> Self:
-        """Move what was learned to a device, where it is simulated and weighed from then on.
+        """Move the fitted process to a device, where it is simulated from then on.
 
         Parameters
         ----------
@@ -33,7 +33,7 @@ class Placed:
         Raises
         ------
         ValueError
-            If the device is not there, or has no double precision (MPS).
+            If the device is missing, or has no double precision (MPS).
         """
         self._check_fitted()
         self._move(pick_device(device))

@@ -58,15 +58,15 @@ class SnapshotEstimator(Estimator):
     """Base of the methods that learn a diffusion from :class:`~dyninfer.Snapshots`.
 
     A method is a keyword-only dataclass in a file of its own; :class:`Estimator` says what it
-    defines. Beside that, ``uses`` names those of ``"weight_key"``, ``"mass_key"`` and
-    ``"condition_key"`` that it learns from: the others are refused.
+    defines. Also, ``uses`` names those of ``"weight_key"``, ``"mass_key"`` and
+    ``"condition_key"`` that it learns from; the others are refused.
 
     Parameters
     ----------
     scale : {"global", "feature"} or None
-        Standardisation of states by the data of ``fit`` less what is held out; undone in results.
+        How states are standardised, without what is held out; undone in results.
     training : Training, optional
-        Settings of the training loop; None takes the defaults.
+        Settings of the training loop; None means the defaults.
     """
 
     uses: ClassVar[frozenset[str]] = frozenset()
@@ -76,12 +76,12 @@ class SnapshotEstimator(Estimator):
 
     @property
     def conserves_mass(self) -> bool:
-        """Whether the settings rule out growth, so that masses would be of no use."""
+        """Whether the settings rule out growth, so that masses would not be used."""
         return "mass_key" not in self.uses
 
     @property
     def uses_growth(self) -> bool:
-        """Whether the coupling starts from the growth that the data expect of every cell."""
+        """Whether the coupling starts from the expected growth of every cell in the data."""
         return uses_growth(getattr(self, "coupling", "auto"))
 
     def fit(
@@ -106,7 +106,7 @@ class SnapshotEstimator(Estimator):
         Parameters
         ----------
         data : AnnData, Snapshots or DensityCurve
-            Nothing of it is changed.
+            The data are not changed.
         time_key : str
             Column of ``obs`` with the times of an AnnData: numbers, numeric text or categories, or
             timedeltas.
@@ -119,18 +119,18 @@ class SnapshotEstimator(Estimator):
         condition_key : str, optional
             Column of ``obs`` with a label for every cell.
         growth_key : str, optional
-            Column of ``obs`` with the log-growth per unit of time that is expected of every cell.
+            Column of ``obs`` with the expected log-growth of every cell per unit of time.
         hold_out : float or list of floats, optional
             Times removed before anything else is computed: scaling, couplings and validation never
             see them.
         seed : int
             Fixes every draw.
         max_steps : int, optional
-            Training steps at most, in place of ``training.max_steps``.
+            Largest number of training steps, in place of ``training.max_steps``.
         progress : bool
             Show a progress bar.
         checkpoint : path, optional
-            File in which the state of the run is kept.
+            File that keeps the state of the run.
         resume : bool
             Continue from the checkpoint if it exists.
 
@@ -143,7 +143,7 @@ class SnapshotEstimator(Estimator):
         Raises
         ------
         KeyError, ValueError
-            If a key, a time or a value in the data is not as it must be; the message names it.
+            If a key, a time or a value in the data is invalid; the message names it.
         """
         source = keys.chosen(locals(), keys.SNAPSHOT_KEYS)
         run = Run(
@@ -152,12 +152,12 @@ class SnapshotEstimator(Estimator):
         return self._fit(data, source, hold_out, run)
 
     def search_space(self) -> dict[str, list[dict[str, Any]]]:
-        """Groups of settings worth trying on data, for :func:`dyninfer.tools.tune`.
+        """Groups of settings worth trying, for :func:`dyninfer.tools.tune`.
 
         Returns
         -------
         dict of lists
-            Alternatives by the name of their group, plainest first; each is the settings that it
+            Alternatives by the name of their group, simplest first; each holds the settings that it
             changes. By default there are none.
         """
         return {}
@@ -179,16 +179,16 @@ class SnapshotEstimator(Estimator):
         Parameters
         ----------
         start : array ``(n, feature)``, AnnData or Snapshots
-            Starting states; of an AnnData or of snapshots, the cells at ``times[0]``.
+            Starting states; for an AnnData or snapshots, the cells at ``times[0]``.
         times : sequence of floats
-            Times to store, in the user's units; descending with ``backward=True``.
+            Times to store, in the unit of the data; descending with ``backward=True``.
         n_paths : int, optional
             Number of paths; by default one for every starting state.
         noise : float or callable, optional
             ε of the stochastic simulation, for processes with a score; see
             :func:`dyninfer.simulate`.
         backward : bool
-            Run time the other way.
+            Run backward in time.
         seed : int
             Fixes every draw.
         **solver_options
@@ -197,8 +197,8 @@ class SnapshotEstimator(Estimator):
         Returns
         -------
         Trajectories
-            Cells with weights start with them, as ``log_weights``, of mean mass 1; where
-            ``n_paths`` or ``resample`` is given, they are drawn by weight, and start alike.
+            Weighted cells start with their weights, as ``log_weights`` with mean mass 1. With
+            ``n_paths`` or ``resample``, cells are drawn by weight and all start with equal weights.
 
         Warns
         -----
@@ -233,7 +233,7 @@ class SnapshotEstimator(Estimator):
         baselines: Sequence[str] = ("still",),
         seed: int = 0,
     ) -> pd.DataFrame:
-        """Compare simulated with observed populations, one row per time after the first.
+        """Compare simulated and observed populations.
 
         Parameters
         ----------
@@ -246,23 +246,23 @@ class SnapshotEstimator(Estimator):
         metrics : sequence of str
             Names as in :mod:`dyninfer.metrics`.
         max_samples : int, optional
-            Cap on the samples a side, drawn at random; None keeps all. The result says how many.
+            Most samples on each side, drawn at random; None keeps all.
         baselines : sequence of str
-            Predictions without a model: "still", the starting cells; "next", those of the time
-            after; "ot", exact optimal transport between the times before and after;
-            "growth_first", the same between reweighted cells.
+            Predictions without a model: "still", the starting cells; "next", the cells of the time
+            after; "ot", exact optimal transport between the times before and after; "growth_first",
+            the same after reweighting the cells by growth.
         seed : int
 
         Returns
         -------
         DataFrame
-            A row for every time, with ``held_out`` and the numbers of samples. ``in_sample``:
-            whether the model was fitted to these very cells. Each metric comes with its ``_floor``
+            A row for every time, with ``held_out`` and the numbers of samples. ``in_sample`` says
+            whether the model was fitted to these same cells. Each metric comes with its ``_floor``
             (what another sample of the observed population would score) and the baselines
             (``w1_still``; NaN where one needs a later time). ``mass``, simulated and observed, is
             relative to the start. ``action``, ``straightness_gap``, ``monge_gap`` and
-            ``monge_gap_upper`` say how far a flow is from the least cost (NaN with noise or
-            growth). ``hj_residual`` says how far a potential is from least action (NaN also under
+            ``monge_gap_upper`` show how far a flow is from the least cost (NaN with noise or
+            growth). ``hj_residual`` shows how far a potential is from least action (NaN also with
             conditions or a potential energy).
 
         Warns
@@ -309,12 +309,12 @@ class SnapshotEstimator(Estimator):
         return table
 
     def facts(self, data: Snapshots, seed: int = 0) -> dict[str, Any]:
-        """Times and masses, which growth must know; methods add theirs to these."""
+        """Times and masses, which growth needs; methods add their own facts."""
         masses = None if data.masses is None else data.masses.tolist()
         return {"times": data.times.tolist(), "masses": masses}
 
     def annotations(self, adata: AnnData) -> dict[str, Any]:
-        """Velocity, and growth rate and potential where the process has them, of every cell."""
+        """Velocity of every cell, with growth rate and potential if the process has them."""
         key = self.source_.get("time_key", "time")
         times = time_column(adata, key)
         warn_beyond(self.times_, times, "annotating")

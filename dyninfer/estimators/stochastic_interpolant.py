@@ -53,11 +53,11 @@ Second = Literal["score", "denoiser", "none"]
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class StochasticInterpolant(ConditionedEstimator):
-    r"""Stochastic interpolants between snapshots, flow matching and rectified flow among them.
+    r"""Stochastic interpolants between snapshots, including flow matching and rectified flow.
 
     Between coupled samples ``x_0, x_1`` of neighbouring snapshots lies the interpolant ``x_t = I(t,
     x_0, x_1) + γ(t) z`` with ``z`` standard normal. Its density ρ_t passes through the snapshots,
-    and is carried by
+    and follows
 
     .. math:: dX = b\,dt \pm \varepsilon(t)\,s\,dt + \sqrt{2\varepsilon(t)}\,dW, \qquad
         b = E[\partial_t I + \gamma' z \,|\, x_t = x], \quad
@@ -67,54 +67,54 @@ class StochasticInterpolant(ConditionedEstimator):
     learned by least squares; ε is chosen when simulating: ``simulate(..., noise=ε)``, where 0 is
     the deterministic flow.
 
-    Special cases: with ``gamma="none"`` this is conditional flow matching, with optimal transport
-    pairs OT-CFM; :meth:`rectify` makes rectified flow of it; with ``interpolant="one-sided"`` it is
-    a score-based diffusion model.
+    Special cases: with ``gamma="none"`` this is conditional flow matching, and with optimal
+    transport pairs OT-CFM; :meth:`rectify` turns it into rectified flow; with
+    ``interpolant="one-sided"`` it is a score-based diffusion model.
 
     Parameters
     ----------
     interpolant : str or Interpolant
-        "linear", "trigonometric", "encoder-decoder", "one-sided", "mirror" or "spline".
-        How a point moves between coupled samples: :mod:`dyninfer.transport.interpolants`. "spline"
-        passes smoothly through chains of samples of all snapshots, the others lie between
-        neighbours. An interpolant of your own is a class with ``coefficients(t)``, or with any
+        "linear", "trigonometric", "encoder-decoder", "one-sided", "mirror" or "spline". How a point
+        moves between coupled samples: :mod:`dyninfer.transport.interpolants`. "spline" passes
+        smoothly through chains of samples of all snapshots; the others connect neighbouring
+        snapshots. Your own interpolant is a class with ``coefficients(t)``, or with any
         ``position(t, x0, x1)`` that begins at ``x0`` and ends at ``x1``, in the units of the data.
     gamma : {"auto", "none", "brownian", "quadratic", "sine"} or LatentNoise
-        Latent noise γ(t), zero at the snapshots. "auto" is what the interpolant is made for.
+        Latent noise γ(t), zero at the snapshots. "auto" takes the one that suits the interpolant.
     coupling : {"auto", "ot", "unbalanced", "growth_first", "independent"} or Coupling
-        Who is paired with whom. "auto" is "ot" ("independent" for one-sided interpolants, which
+        Which samples are paired. "auto" is "ot" ("independent" for one-sided interpolants, which
         need it, and for bridges). With a coupling that changes mass, or with masses in the data, a
         growth rate is learned as well and weights are simulated.
     second : {"score", "denoiser", "none"}
-        What a second network learns beside the velocity: the score; the denoiser η = −γ s, which is
-        divided by γ to give the score (better where populations are narrow, worse near the
+        What a second network learns besides the velocity: the score; the denoiser η = −γ s, which
+        is divided by γ to give the score (better where populations are narrow, worse near the
         snapshots); or nothing.
     bridge_sigma : float, optional
-        σ > 0 looks for the Schrödinger bridge of ``σ dW``: the interpolant is bent so that the
-        drift b + ½σ²s of the noise ε = ½σ² is least, by the max-min problem of section 3.4 of the
-        paper. γ is then √(σ² t (1 − t)). ``simulate(..., noise=0.5 * sigma**2)`` runs the bridge.
-        In state units per square root of time.
+        σ > 0 finds the Schrödinger bridge of ``σ dW``: the interpolant is bent so that the drift b
+        + ½σ²s at noise ε = ½σ² is least, by the max-min problem of section 3.4 of the paper. γ is
+        then √(σ² t (1 − t)). ``simulate(..., noise=0.5 * sigma**2)`` runs the bridge. In state
+        units per square root of time.
     linear_part : bool
         Whether the network learns only what it adds to a velocity that is linear in each feature.
         That part is known from means, variances and covariances of the pairs. It helps in many
         features, where partners are nearly independent; ``tl.tune`` tries it last.
     control : str, optional
-        Condition whose samples stand in for the others at times before these first appear (a
-        perturbation's untreated start), where conditions are given.
+        Condition whose samples stand in for another condition at times before that one first
+        appears, such as the untreated cells before a perturbation.
     network : torch module, optional
-        Network of your own for the velocity, and once more for the score or the denoiser:
+        Your own network for the velocity, and a second copy for the score or the denoiser:
         ``(t (n,), x (n, d)) -> (n, d)``, with the vector of the condition ``c (n, m)`` as a third
         argument where there are conditions. It sees times from 0 to 1 and standardised states.
         Every fit trains copies, which begin with the module's weights whatever the seed. Files hold
         their weights and no code: ``di.load(path, network=...)``.
     width, depth : int
-        Units of a hidden layer, and number of hidden layers, of the networks that are ours: beside
-        one of your own, those of growth and of a bridge's interpolant.
+        Units of a hidden layer, and number of hidden layers, of the built-in networks; next to your
+        own network these are those of growth and of the interpolant of a bridge.
     activation : {"silu", "softplus", "tanh"}
         Activation of the network.
     scale : {"global", "feature"} or None
-        Standardisation inside. Interpolants whose coefficients do not add up to one see the
-        standardised states.
+        How states are standardised inside. Interpolants whose coefficients do not sum to one act on
+        the standardised states.
     training : Training, optional
         Settings of the training loop.
 
@@ -124,8 +124,8 @@ class StochasticInterpolant(ConditionedEstimator):
         Of an InterpolatedDiffusion. What was learned, in the units of the data: ``drift`` (the
         velocity b), ``score``, ``denoiser``, ``growth``.
     history_ : DataFrame
-        One row per logged step; the losses are in scaled units, and without their constant parts,
-        so they may be negative.
+        One row per logged step; the losses are in scaled units and omit their constant parts, so
+        they may be negative.
 
     References
     ----------
@@ -162,7 +162,7 @@ class StochasticInterpolant(ConditionedEstimator):
     activation: str = "silu"
 
     def check(self) -> None:
-        """Raise a ValueError naming a setting that cannot be."""
+        """Raise a ValueError that names an invalid setting."""
         interpolant = as_interpolant(self.interpolant)
         as_latent_noise(self.gamma, interpolant)
         self._check_bridge(interpolant)
@@ -182,7 +182,7 @@ class StochasticInterpolant(ConditionedEstimator):
             check_module(self.network)
         if interpolant.gaussian_base and self.coupling not in ("auto", "independent"):
             raise ValueError(
-                f"a {type(interpolant).__name__} draws its start afresh, independently of the "
+                f"a {type(interpolant).__name__} draws its start independently of the "
                 f"data; leave coupling='auto' (found {brief(self.coupling)})"
             )
 
@@ -216,7 +216,7 @@ class StochasticInterpolant(ConditionedEstimator):
 
     @property
     def conserves_mass(self) -> bool:
-        """Whether no growth is learned: a bridge knows none."""
+        """Whether no growth is learned; a bridge never learns any."""
         return self.bridge_sigma is not None
 
     def search_space(self) -> dict[str, list[dict[str, Any]]]:
@@ -320,12 +320,12 @@ class StochasticInterpolant(ConditionedEstimator):
         )
 
     def rectify(self, data: AnnData | Snapshots, *, seed: int = 0, **fit_options: Any) -> Self:
-        """Fit a copy on the pairs of the learned flow map: one step of rectified flow.
+        """Fit a copy to the pairs of the learned flow map: one step of rectified flow.
 
         See section 5.3 of the paper.
 
-        The samples of the first time are carried through all times by the deterministic flow; a
-        sample and where it arrives are the new pairs. The new velocity makes the same map on
+        The samples of the first time are carried through all times by the deterministic flow; each
+        sample is paired with the point where it arrives. The new velocity gives the same map along
         straighter lines.
 
         Parameters
@@ -360,14 +360,14 @@ class StochasticInterpolant(ConditionedEstimator):
         seed: int = 0,
         **options: Any,
     ) -> dict[str, float]:
-        """Bound on how far simulations with noise ε stray from the data.
+        """Upper bound on the divergence of simulations with noise ε from the data.
 
         See :func:`dyninfer.transport.objectives.kl_bound`.
 
         Parameters
         ----------
         data : AnnData or Snapshots
-            Samples at the times of the fit, best such that were not fitted.
+            Samples at the times of the fit, preferably ones that were not fitted.
         noise : float or callable
             ε > 0 of the simulation.
         seed : int

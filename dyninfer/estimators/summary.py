@@ -55,7 +55,7 @@ class Summary:
 
 
 class Summarised:
-    """A page about what was learned: a part of every estimator."""
+    """The part of every estimator that summarises it on one page."""
 
     tables: ClassVar[tuple[str, ...]]
     process_: Any
@@ -63,7 +63,7 @@ class Summarised:
     status_: str
 
     def summary(self) -> Summary:
-        """One page: what the model learned from, how the fit ended, and what came out.
+        """Summarise on one page the data, how the fit ended, and what was learned.
 
         Returns
         -------
@@ -73,7 +73,7 @@ class Summarised:
         Raises
         ------
         NotFittedError
-            If nothing was learned yet.
+            If the model is not fitted.
         """
         known = self._known()
         facts = _facts_of_data(known)
@@ -86,7 +86,7 @@ class Summarised:
         return Summary(title, facts, self.learned())
 
     def learned(self) -> dict[str, pd.DataFrame]:
-        """What was learned, in numbers, by name: the tables that a saved model holds."""
+        """What was learned, in numbers, by name: the tables of a saved model."""
         shown = {}
         for name in self.tables:
             # Of the history, the last row is among the facts.

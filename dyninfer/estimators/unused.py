@@ -48,7 +48,7 @@ def refuse_unused_keys(method: Method, keys: Mapping[str, str | None]) -> None:
     if mass_key is not None and method.conserves_mass:
         raise ValueError(
             f"mass_key={brief(mass_key)} cannot be used: {name} conserves mass with these "
-            "settings; let it grow (growth_penalty, or an UnbalancedTransport), or leave it out"
+            "settings; allow growth (growth_penalty, or an UnbalancedTransport), or leave it out"
         )
 
 
@@ -63,7 +63,7 @@ def refuse_unused_columns(method: Method, snapshots: Snapshots) -> None:
     if snapshots.conditions is not None and "condition_key" not in method.uses:
         raise ValueError(
             f"the snapshots have conditions, which {name} would mix; fit one model for each, use "
-            "StochasticInterpolant, or take them off: dataclasses.replace(snapshots, "
+            "StochasticInterpolant, or remove them: dataclasses.replace(snapshots, "
             "conditions=None)"
         )
 
@@ -93,13 +93,13 @@ def refuse_unused_condition(method: PathMethod, condition_key: str | None, data:
     name = type(method).__name__
     if condition_key is not None:
         raise ValueError(
-            f"condition_key={brief(condition_key)} cannot be used: {name} learns one process of "
-            "all paths; leave it out, and fit each group on its own where groups differ"
+            f"condition_key={brief(condition_key)} cannot be used: {name} learns one process for "
+            "all paths; leave it out, and fit each group separately if groups differ"
         )
     if isinstance(data, Paths) and data.conditions is not None:
         raise ValueError(
-            f"the paths have conditions, which {name} would mix: it learns one process of all "
-            "paths; fit each group on its own, or take them off: "
+            f"the paths have conditions, which {name} would mix: it learns one process for all "
+            "paths; fit each group separately, or remove them: "
             "dataclasses.replace(paths, conditions=None)"
         )
 
@@ -111,6 +111,6 @@ def _refuse_unused_covariates(method: PathMethod, data: Any) -> None:
         return
     raise ValueError(
         f"the paths have covariates, which {type(method).__name__} does not take; use "
-        "MarkovJumpInference(covariates=...), or take them off: dataclasses.replace(paths, "
+        "MarkovJumpInference(covariates=...), or remove them: dataclasses.replace(paths, "
         "covariates=None)"
     )

@@ -38,32 +38,32 @@ class VectorFieldGP(FieldEstimator):
     r"""Gaussian process of tangent vectors on the surface that cells lie on.
 
     Velocities ``v_i`` at positions ``x_i``, noisy or missing, are regressed on the smoothest
-    tangent fields that the positions allow, with weights of exact posterior:
+    tangent fields that the positions allow; the posterior of their weights is exact:
 
     .. math:: v_i = T_i \Big(\sum_l c_l \varphi_l(x_i) + \eta\,\epsilon_i\Big), \qquad
         L \varphi_l = \lambda_l \varphi_l, \qquad
         c_l \sim N\big(0, a^2 (2\nu/\kappa^2 + \lambda_l)^{-\nu - d/2}\big)
 
-    ``T_i`` spans the tangent plane and ``L`` is the connection Laplacian, which compares vectors of
-    neighbours after a rotation of one plane into the other. The amplitude ``a``, the length ``κ``
-    and the noise ``η`` are those of greatest evidence.
+    ``T_i`` spans the tangent plane. ``L`` is the connection Laplacian, which compares vectors of
+    neighbours after rotating one plane into the other. The amplitude ``a``, the length ``κ`` and
+    the noise ``η`` maximise the evidence.
 
-    Use it to smooth and fill in RNA velocities, with errors, and to follow them without leaving the
-    data. Where velocities are exact, a Gaussian process of every feature alone is better.
+    Use it to smooth and fill in RNA velocities with errors, and to follow them without leaving the
+    data. If velocities are exact, a separate Gaussian process for each feature is better.
 
     Parameters
     ----------
     dimension : int, optional
         Dimension ``d`` of the surface; None estimates it from the spread of neighbours.
     n_neighbors : int
-        Neighbours of a cell. Fewer resolve finer shapes, more average out noise of the positions.
+        Neighbours of a cell. Fewer resolve finer shapes; more average out noise in the positions.
     n_eigen : int
-        Eigenfields at most; those that the graph cannot resolve are left out.
+        Largest number of eigenfields; those that the graph cannot resolve are left out.
 
     Attributes
     ----------
     process_ : ScaledDiffusion
-        A flow; its drift also leads states that have left the surface back to it.
+        A flow whose drift also returns states that have left the surface.
     dimension_ : int
     noise_ : float
         ``η``, in the units of the velocities.
@@ -107,7 +107,7 @@ class VectorFieldGP(FieldEstimator):
     n_eigen: int = 100
 
     def check(self) -> None:
-        """Raise a ValueError or TypeError naming a setting that cannot be."""
+        """Raise a ValueError or TypeError that names an invalid setting."""
         if self.dimension is not None:
             check_count(self.dimension, "dimension")
         check_count(self.n_eigen, "n_eigen")
@@ -115,7 +115,7 @@ class VectorFieldGP(FieldEstimator):
             raise ValueError("n_neighbors must be at least 2, found 1")
 
     def facts(self, data: Velocities, seed: int = 0) -> dict[str, Any]:
-        """Number of points; what the graph says is added by ``learn``."""
+        """Number of points; ``learn`` adds what the graph shows."""
         n, n_features = data.points.shape
         if n <= self.n_neighbors:
             raise ValueError(
@@ -173,7 +173,7 @@ class VectorFieldGP(FieldEstimator):
         return Outcome(history=pd.DataFrame([row]), status="finished", process=process)
 
     def predict(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of the field at positions, without errors of observations.
+        """Mean and standard deviation of the field at positions, without observation errors.
 
         Parameters
         ----------
@@ -182,7 +182,7 @@ class VectorFieldGP(FieldEstimator):
         Returns
         -------
         mean, deviation : array ``(n, feature)``
-            In the planes of the surface, in the units of the velocities.
+            In the tangent planes, in the units of the velocities.
         """
         self._check_fitted()
         z = self._scaled(x)
@@ -195,12 +195,12 @@ class VectorFieldGP(FieldEstimator):
         return velocity, spread
 
     def predict_from_neighbors(self, x: np.ndarray, n_neighbors: int = 5) -> np.ndarray:
-        """Mean observed velocity of the nearest cells, in the planes of the surface."""
+        """Mean observed velocity of the nearest cells, in the tangent planes."""
         n_neighbors = check_count(n_neighbors, "n_neighbors")
         n_known = int(self.process_.inner.velocities.isfinite().all(1).sum())
         if n_neighbors >= n_known:
             raise ValueError(
-                f"n_neighbors={n_neighbors} of {n_known} cells with a velocity leaves none but a "
+                f"n_neighbors={n_neighbors} of {n_known} cells with a velocity leaves only the "
                 "cell itself; lower it"
             )
         z = self._scaled(x)
@@ -211,7 +211,7 @@ class VectorFieldGP(FieldEstimator):
         return self.scaling_.user_velocities(along).numpy(force=True)
 
     def along(self, x: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Part of vectors ``(n, feature)`` in the planes of the surface."""
+        """The part of vectors ``(n, feature)`` in the tangent planes."""
         with torch.no_grad():
             frames = self.process_.inner.planes(self._scaled(x))
         vectors = torch.as_tensor(values).to(frames)
@@ -233,7 +233,7 @@ class VectorFieldGP(FieldEstimator):
 
     @property
     def noise_(self) -> float:
-        """Standard deviation of the errors of one component of a velocity, in its units."""
+        """Standard deviation of the error of one velocity component."""
         self._check_fitted()
         return self.facts_["noise"]
 
@@ -258,7 +258,7 @@ class VectorFieldGP(FieldEstimator):
         n_far = int(is_far.sum())
         if n_far:
             warn(
-                f"{n_far} of {len(z)} positions lie far from every cell that was learned from, "
+                f"{n_far} of {len(z)} positions lie far from every cell of the fit, "
                 "where the field is that of the nearest cells and its errors are understated"
             )
 

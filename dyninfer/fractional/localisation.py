@@ -13,26 +13,26 @@ _SHIFTS = {"start": 0.5, "middle": 0.0, "end": -0.5}
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class Localisation(Settings):
-    """How a camera sees a moving particle: blurred by its exposure, and with an error.
+    """How a camera records a moving particle: with motion blur and an error of position.
 
-    A position is the mean of the path over an exposure, plus independent noise. Blur takes from
-    short displacements what the error adds, so that either alone bends the index.
+    A position is the mean of the path over an exposure, plus independent noise. Blur shortens short
+    displacements and the error lengthens them, so either one alone biases the index.
 
     Parameters
     ----------
     exposure : float
-        Part of a frame during which the shutter is open, from 0 to 1.
+        Fraction of a frame during which the shutter is open, from 0 to 1.
     error : float, str or list of str, optional
-        Standard deviation of the noise of a position, in the units of the data. Text names the
-        column of ``Paths.covariates`` that holds one for every position, as trackers report it; a
-        list names a column for each feature. None learns one for every feature.
+        Standard deviation of a position error, in the units of the data. A string names the column
+        of ``Paths.covariates`` with the error of every position, as trackers report it; a list
+        names one column per feature. None learns one for every feature.
     frame : float, optional
-        Time of a frame; None takes the shortest gap of the data. It is needed where all gaps are
+        Duration of a frame; None takes the shortest gap of the data. It is needed if all gaps are
         longer than a frame.
     stamp : {"middle", "start", "end"}
-        When, in its exposure, the time of a position was taken. ``posterior`` and ``forecast`` say
-        where the particle was at such times: half an exposure from the middle of a position.
-        Index and error hardly depend on it.
+        Point of the exposure at which the time of a position is stamped. ``posterior`` and
+        ``forecast`` locate the particle at such times: "start" and "end" are half an exposure from
+        the middle. Index and error hardly depend on it.
 
     Examples
     --------
@@ -48,12 +48,12 @@ class Localisation(Settings):
     stamp: str = "middle"
 
     def check(self) -> None:
-        """Raise a ValueError naming a setting that cannot be."""
+        """Raise a ValueError that names an invalid setting."""
         prefix = "observation_noise."
         self.check_kinds(prefix)
         if not 0 <= self.exposure <= 1:
             raise ValueError(
-                f"{prefix}exposure is a part of a frame, 0 to 1; found {brief(self.exposure)}"
+                f"{prefix}exposure is a share of a frame, 0 to 1; found {brief(self.exposure)}"
             )
         if self.error_columns == () and self.common_error is None and self.error is not None:
             raise ValueError(
@@ -71,19 +71,19 @@ class Localisation(Settings):
         if self.stamp != "middle" and self.exposure == 0:
             raise ValueError(
                 f"{prefix}stamp says when in an exposure a time was taken, and exposure is 0; give "
-                "the part of a frame during which the shutter is open"
+                "the share of a frame during which the shutter is open"
             )
 
     @property
     def common_error(self) -> float | None:
-        """One error of all positions, where it is given."""
+        """The error common to all positions, if it is given."""
         if isinstance(self.error, str | list | tuple):
             return None
         return self.error
 
     @property
     def error_columns(self) -> tuple[str, ...]:
-        """Columns of the covariates that hold an error for every position."""
+        """Columns of the covariates with the error of every position."""
         if isinstance(self.error, str):
             return (self.error,)
         if isinstance(self.error, list | tuple):
@@ -92,11 +92,11 @@ class Localisation(Settings):
 
     @property
     def shift(self) -> float:
-        """Time from a position's own to the middle of its exposure, in exposures."""
+        """Time from the stamp of a position to the middle of its exposure, in exposures."""
         return _SHIFTS[self.stamp]
 
     def time_of(self, least_gap: float) -> float:
-        """Time of an exposure, or a ValueError where it is longer than the gap of two positions."""
+        """Duration of an exposure, or a ValueError if it exceeds the gap between two positions."""
         frame = self.frame or least_gap
         exposure = self.exposure * frame
         # A gap of one frame may differ from it by rounding.

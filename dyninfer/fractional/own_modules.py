@@ -77,8 +77,8 @@ def check_present(model: Any) -> None:
         if isinstance(part, str) and part.startswith(OWN_MODULE):
             kind = part.removeprefix(OWN_MODULE)
             raise ValueError(
-                f"the model has a {name} of its user's own ({kind}), which no file holds: "
-                f"load it by {type(model).__name__}.load(path, {name}=...)"
+                f"the model has a {name} of your own ({kind}), which no file holds: "
+                f"load it with {type(model).__name__}.load(path, {name}=...)"
             )
 
 
@@ -90,7 +90,7 @@ def load_tensors(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     for name in sorted(built.keys() | saved.keys()):
         if built.get(name) != saved.get(name):
             raise ValueError(
-                f"the file does not fit the model at {name!r}; modules of its user's own must be "
+                f"the file does not fit the model at {name!r}; modules of your own must be "
                 "given as they were fitted, with the same sizes"
             )
     model.load_state_dict(tensors)

@@ -22,7 +22,7 @@ HurstFunction = Callable[[Tensor], Tensor]
 
 
 class FractionalDiffusion(nn.Module):
-    r"""A state driven by fractional noise that its memory makes Markov.
+    r"""A state driven by fractional noise, made Markov by adding its memory to the state.
 
     ``dX = b(t, X) dt + s(t, X) ∘ dB̂``.
 
@@ -32,9 +32,9 @@ class FractionalDiffusion(nn.Module):
 
         ``dX = [b − s Σ_k w_k γ_k Y_k] dt + s ω̄ dW``.
 
-    Where ``s`` depends on the state, ``calculus="stratonovich"`` (the default) adds
-    ``½ ω̄² s ∂_x s dt``: it keeps the chain rule and has a limit as nodes are added. Itô's reading
-    has none for ``H < ½``, where ``ω̄`` grows without bound.
+    If ``s`` depends on the state, ``calculus="stratonovich"`` (the default) adds ``½ ω̄² s ∂_x s
+    dt``: it keeps the chain rule and has a limit as nodes are added. The Itô equation has no limit
+    for ``H < ½``, where ``ω̄`` grows without bound.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class FractionalDiffusion(nn.Module):
         ``b``, in state units per time unit.
     noise : MarkovApproximation
     hurst : float, Tensor ``()`` or ``(d,)``, or callable ``(m,) -> (m,)`` or ``(m, d)``
-        Index of all coordinates, or of each. A Parameter is learned. A function of time, called
+        Index for all coordinates, or for each. A Parameter is learned. A function of time, called
         with float64 times (a module: with times in the precision of its parameters), makes the
         noise multifractional.
     diffusion : float, Tensor or callable ``(n,), (n, d) -> (n, d)``
@@ -50,15 +50,15 @@ class FractionalDiffusion(nn.Module):
         ``(d,)`` is additive noise.
     calculus : "stratonovich" or "ito"
     definition : "moving-average" or "integral"
-        What noise of an index ``H(t)`` is; the two agree where it is constant.
+        Definition of noise with an index ``H(t)``; the two agree if it is constant.
         ``"moving-average"``: ``B̂(t) = Σ_k w_k(H(t)) (Y_k(t) − Y_k(0))``, as in Peltier & Lévy
-        Véhel (INRIA RR-2645, 1995), so that ``dB̂`` has the further term
-        ``Σ_k w_k'(H) H'(t) (Y_k − Y_k(0)) dt``: all of the past is weighed anew.
-        ``"integral"``: ``dB̂ = Σ_k w_k(H(t)) dY_k``: what has happened stays.
+        Véhel (INRIA RR-2645, 1995), so that ``dB̂`` has the additional term ``Σ_k w_k'(H) H'(t)
+        (Y_k − Y_k(0)) dt``: the whole past is reweighted. ``"integral"``: ``dB̂ = Σ_k w_k(H(t))
+        dY_k``: the past keeps its weights.
     unit : float
         Time ``u`` after which motion of every index has variance one, ``Var B(t) = (t/u)^{2H}``.
-        Of one index it is a part of the amplitude; where the index changes, it says which moves are
-        equally large at all times.
+        For a constant index it only scales the amplitude; for a changing one it sets the time over
+        which moves are equally large at all times.
 
     Examples
     --------
@@ -125,8 +125,8 @@ class FractionalDiffusion(nn.Module):
         ----------
         n_features : int
         times : Tensor, ``(m,)``, optional
-            Needed where the index is a function of time, and used there alone: then the weights are
-            ``(m, d, K + 1)``.
+            Needed, and used, only if the index is a function of time; the weights are then ``(m, d,
+            K + 1)``.
 
         Raises
         ------
@@ -157,7 +157,7 @@ class FractionalDiffusion(nn.Module):
         return self._drift(batch_times(t, x), x)
 
     def diffusion(self, t: Time, x: Tensor) -> Tensor:
-        """``s``: ``()`` or ``(d,)`` where the noise is additive, else ``(n, d)``."""
+        """``s``: ``()`` or ``(d,)`` for additive noise, else ``(n, d)``."""
         if self.additive:
             return self._amplitude.to(x)
         return self._amplitude(batch_times(t, x), x)

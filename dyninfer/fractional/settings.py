@@ -25,22 +25,21 @@ LINEAR_DRIFTS = ("linear", "none", "constant")
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class FractionalNoise(Settings):
-    """The noise that drives the equation: fractional Brownian motion, approximated by its memory.
+    """Fractional Brownian noise that drives the equation, in its Markov approximation.
 
     Parameters
     ----------
     hurst : float, "linear", list of times, or function of time, optional
         None learns the Hurst index; a number fixes it. "linear" learns a straight line from the
-        first time of the data to the last, a list of times lines between these knots. A module
-        ``(m,) -> (m,)`` of times is trained, another function is taken as it is.
+        first to the last time of the data; a list of times, straight lines between these knots. A
+        module ``(m,) -> (m,)`` of times is trained; any other function is kept fixed.
     per_dimension : bool
-        An index for every coordinate, instead of one for all.
+        Whether every coordinate has its own index, instead of one for all.
     kind : {"I", "II"}
-        Noise with stationary increments and a past, or noise that starts with the path
-        (Riemann-Liouville).
+        "I" has stationary increments and a past; "II" starts with the path (Riemann-Liouville).
     n_nodes : int
-        Ornstein-Uhlenbeck processes beside the Brownian motion itself. More approximate small
-        ``H`` better.
+        Number of Ornstein-Uhlenbeck processes besides the Brownian motion itself. More nodes
+        approximate small ``H`` better.
 
     Examples
     --------
@@ -61,7 +60,7 @@ class FractionalNoise(Settings):
         return changes(self.hurst)
 
     def check(self) -> None:
-        """Raise a ValueError naming a setting that cannot be."""
+        """Raise a ValueError that names an invalid setting."""
         self.check_kinds("noise.")
         check_hurst(self.hurst, self.per_dimension)
         if self.kind not in ("I", "II"):
@@ -86,12 +85,12 @@ class Observed(Settings):
         return True
 
     def check(self) -> None:
-        """There is nothing to set."""
+        """Nothing to check."""
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class Latent(Settings):
-    """The coordinates of the equation are hidden, and the features are decoded from them.
+    """The coordinates of the equation are latent; a decoder maps them to the features.
 
     Parameters
     ----------
@@ -102,18 +101,18 @@ class Latent(Settings):
         ``(x (n, d), content (n, content_dim) or None) -> (n, feature)`` gives standardised means.
         With a module all features share one shift and scale.
     encoder : {"network"} or module, optional
-        What reads paths for a posterior of the coordinates; None is the network, where one is
-        needed. A module ``(values (P, L, feature), mask (P, L, feature) of 0 and 1, times (P, L))
-        ->`` :class:`~dyninfer.fractional.inference.Encoding` of ``mean (P, L, d)``,
-        ``log_variance (P, L, d)``, ``context (P, L, c)`` and ``content (P, content_dim)`` or None;
-        ``c`` is its attribute ``n_context``. Values are standardised, 0 where missing. Modules get
-        numbers in the precision of their parameters: single precision does not tell times apart
-        that lie far from 0.
+        Reads paths for the posterior of the coordinates; None is the network, if one is needed. A
+        module ``(values (P, L, feature), mask (P, L, feature) of 0 and 1, times (P, L)) ->``
+        :class:`~dyninfer.fractional.inference.Encoding` of ``mean (P, L, d)``, ``log_variance (P,
+        L, d)``, ``context (P, L, c)`` and ``content (P, content_dim)`` or None; ``c`` is its
+        attribute ``n_context``. Values are standardised, 0 where missing. Modules get numbers in
+        the precision of their parameters; single precision cannot resolve times far from 0.
     content_dim : int
-        Numbers that stay the same along a path and go to the decoder beside the state.
+        Number of values that are constant along a path and are passed to the decoder with the
+        state.
     views : list of View, optional
-        Kinds of features, in their order, each with the coordinates that it looks at: for a linear
-        decoder. Predicted features are means, so rates of counts.
+        For a linear decoder: kinds of features, in order, each with the coordinates that it depends
+        on. Predicted features are means, so rates for counts.
 
     Examples
     --------
@@ -140,7 +139,7 @@ class Latent(Settings):
         return Families(self.views or ())
 
     def check(self) -> None:
-        """Raise a ValueError or TypeError naming a setting that cannot be."""
+        """Raise a ValueError or TypeError that names an invalid setting."""
         self.check_kinds("state.")
         check_at_least(self, "state.", {"dim": 1, "content_dim": 0})
         check_part("state.decoder", self.decoder, ("linear", "network"))
@@ -149,23 +148,23 @@ class Latent(Settings):
         if self.views is not None:
             if self.decoder != "linear" or self.content_dim:
                 raise ValueError(
-                    "state.views need decoder='linear' and content_dim=0: which features look at "
-                    "which coordinates is said of linear readouts"
+                    "state.views need decoder='linear' and content_dim=0: which features depend on "
+                    "which coordinates can be set for linear readouts only"
                 )
             check_views(self.views, self.dim)
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class Exact(Settings):
-    """Maximum of the exact likelihood, by L-BFGS: where drift and readout are linear.
+    """Maximise the exact likelihood by L-BFGS, for linear drift and readout.
 
     Parameters
     ----------
     max_steps : int
-        Steps at most.
+        Largest number of steps.
     device : str
-        Where likelihoods are computed, in double precision: "cuda" gains where there are many paths
-        of times of their own. The model stays there.
+        Device of the likelihoods, in double precision: "cuda" is faster for many paths with
+        different times. The model stays there.
 
     Examples
     --------
@@ -180,12 +179,12 @@ class Exact(Settings):
     device: str = "cpu"
 
     def check(self) -> None:
-        """Raise a ValueError naming a setting that cannot be."""
+        """Raise a ValueError that names an invalid setting."""
         self.check_kinds("inference.")
         check_at_least(self, "inference.", {"max_steps": 1})
 
     def place(self, model: Any, series: Any) -> Any:
-        """Move a model to where it is fitted, and return its series there."""
+        """Move a model to its device, and return its series there."""
         device = pick_device(self.device)
         model.to(device)
         return series.to(device)
@@ -193,7 +192,7 @@ class Exact(Settings):
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class Variational(Settings):
-    """Maximum of the evidence lower bound, by stochastic gradients: for networks and modules.
+    """Maximise the evidence lower bound by stochastic gradients, for networks and modules.
 
     Parameters
     ----------
@@ -201,25 +200,25 @@ class Variational(Settings):
         Residual control ``(t (n,), x (n, d), y (n, d, K), context (n, c)) -> (n, d)`` of the
         posterior; None leaves it out.
     n_samples : int
-        Paths drawn per path in a step of training; ten times as many weigh a likelihood.
+        Draws per path in a training step; a likelihood uses ten times as many.
     n_steps : int
-        Steps between two observations.
+        Solver steps between two observations.
     window : int, optional
-        Train on random parts of so many times.
+        Train on random windows of this many times.
     grow : int
-        Steps of training over which the parts grow from ``window`` to whole paths; 0 keeps them.
+        Training steps over which windows grow from ``window`` to whole paths; 0 keeps them.
     anneal : int
-        Steps of training over which the divergence from the prior comes to count fully.
+        Training steps over which the divergence from the prior reaches its full weight.
     path_weight : float
         Weight ``w`` of the divergence from the prior. The optimum is the posterior of the
         likelihood to the power ``1/w``: below 1 paths trust the data more, above 1 the equation.
-        Another than 1 bounds no likelihood, so none is reported then.
+        Unless it is 1, no likelihood is bounded, and none is reported.
     read_first : int, optional
-        The posterior reads only so many observations of each path; the control carries it on.
+        The posterior reads only this many first observations of each path; the control extends it.
     width, depth : int
-        Units and hidden layers of the networks.
+        Units of a hidden layer, and number of hidden layers, of the networks.
     training : Training, optional
-        By default one that suits a few dozen paths. Its ``validation_fraction`` is of paths.
+        By default settings for a few dozen paths. ``validation_fraction`` is a share of the paths.
 
     Examples
     --------
@@ -242,7 +241,7 @@ class Variational(Settings):
     training: Training | None = None
 
     def check(self) -> None:
-        """Raise a ValueError or TypeError naming a setting that cannot be."""
+        """Raise a ValueError or TypeError that names an invalid setting."""
         self.check_kinds("inference.")
         least = {"n_samples": 1, "n_steps": 1, "width": 1, "depth": 1, "grow": 0, "anneal": 0}
         check_at_least(self, "inference.", least)
@@ -257,7 +256,7 @@ class Variational(Settings):
             check_part("inference.control", self.control, ("network",))
         if self.grow and self.window is None:
             raise ValueError(
-                "inference.grow says how fast windows come to be whole paths, and window is None; "
+                "inference.grow sets how fast windows grow to whole paths, but window is None; "
                 "give window"
             )
         if self.training is not None:
@@ -330,7 +329,7 @@ class EquationSettings:
         return None
 
     def check(self) -> None:
-        """Raise a ValueError or TypeError naming a setting that cannot be."""
+        """Raise a ValueError or TypeError that names an invalid setting."""
         self.noise.check()
         self.state.check()
         check_part("drift", self.drift, (*LINEAR_DRIFTS, "network"))

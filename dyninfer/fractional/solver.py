@@ -17,19 +17,19 @@ from dyninfer.simulation.solvers.task import LogWeights, Outputs, Solution, Task
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class FractionalEuler(Solver):
-    """Euler's rule for the state of a fractional diffusion, its memory stepped exactly.
+    """Euler's rule for the state of a fractional diffusion, with an exact step of its memory.
 
-    The default of fractional noise, in the sense of the process: where its noise depends on the
-    state in the sense of Stratonovich, the noise takes Heun's rule. With constant fields it has no
-    error at all; else strong order 1 in the drift, and as good as the path of the noise is smooth.
+    The default for fractional noise. If the noise depends on the state (Stratonovich), it takes
+    Heun's rule. With constant fields there is no error; else the drift has strong order 1, and the
+    noise an order set by the smoothness of its path.
 
     Parameters
     ----------
     dt : float, optional
-        Longest step, in time units; by default a hundredth of the whole span.
+        Longest step, in units of time; by default a hundredth of the whole span.
     memory : "exact" or "euler"
-        Whether the memory has its exact transition, which no step is too long for, or Euler's rule,
-        whose steps must be shorter than its fastest node.
+        The exact transition of the memory, for steps of any length, or Euler's rule, whose steps
+        must be shorter than the fastest node.
     """
 
     dt: float | None = field(default=None, kw_only=False)
@@ -41,7 +41,7 @@ class FractionalEuler(Solver):
     )
 
     def check(self) -> None:
-        """Raise a sentence if a setting has a value that cannot be used."""
+        """Raise a ValueError that names an invalid setting."""
         super().check()
         if self.memory not in ("exact", "euler"):
             raise ValueError(f"memory must be 'exact' or 'euler', found {brief(self.memory)}")

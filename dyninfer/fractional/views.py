@@ -16,21 +16,21 @@ FAMILIES = ("gaussian", "poisson", "negative_binomial")
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class View(Settings):
-    """Features of one kind, such as a behaviour or the spikes of neurons, and what they depend on.
+    """Features of one kind, such as behaviour or spikes, and the coordinates behind them.
 
-    Coordinates that several views name are shared; one that a single view names is its own. The
-    readout is linear: of the mean, or of the logarithm of the rate of counts.
+    Coordinates named by several views are shared; one named by a single view is private to it. The
+    readout is linear in the mean, or in the logarithm of the rate of counts.
 
     Parameters
     ----------
     n_features : int
-        Number of features, after those of the views before.
+        Number of features, following those of the previous views.
     family : {"gaussian", "poisson", "negative_binomial"}
-        Law of the observations. Counts are whole numbers in each observation, and not per time; a
-        negative binomial one is a Poisson count whose rate varies by a share of its own.
+        Law of the observations. Counts are whole numbers per observation, not per unit of time. A
+        negative binomial count is a Poisson count whose rate varies by a learned share.
     coordinates : list of int, optional
-        Numbers of the hidden coordinates that are looked at, from 0; None is all. To the others the
-        loadings are 0.
+        Numbers of the latent coordinates that matter, from 0; None is all. Loadings on the others
+        are 0.
     """
 
     n_features: int
@@ -43,7 +43,7 @@ class View(Settings):
         return self.family != "gaussian"
 
     def check(self, dim: int) -> None:
-        """Raise a ValueError or TypeError naming a setting that cannot be."""
+        """Raise a ValueError or TypeError that names an invalid setting."""
         prefix = "state.views: "
         self.check_kinds(prefix)
         check_at_least(self, prefix, {"n_features": 1})
@@ -62,14 +62,14 @@ class View(Settings):
 def check_views(views: Sequence[View], dim: int) -> None:
     """Raise an error unless every coordinate is looked at, by views that can be."""
     if len(views) == 0:
-        raise ValueError("state.views is empty; leave it out where all features are of one kind")
+        raise ValueError("state.views is empty; leave it out if all features are of one kind")
     for view in views:
         view.check(dim)
     is_visible = visibility(views, dim).any(0)
     if not bool(is_visible.all()):
         hidden = int((~is_visible).int().argmax())
         raise ValueError(
-            f"no view looks at coordinate {hidden}, so nothing is learned of it; lower dim, or "
+            f"no view uses coordinate {hidden}, so nothing is learned about it; lower dim, or "
             "name it in coordinates"
         )
 

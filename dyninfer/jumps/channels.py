@@ -76,17 +76,17 @@ class Superposition:
 
 @dataclass(repr=False, eq=False)
 class IdenticalChannels(Jumps):
-    """States are the numbers of open channels, from none to all of a patch.
+    """States are numbers of open channels, from none to all channels of a patch.
 
-    The channels are alike and independent and have two states each, so that there are two rates, of
-    opening and of closing. There is one channel less than there are states.
-    From k open of n the next one opens at ``(n − k)`` times the rate of opening.
+    The channels are identical and independent and have two states each, so there are two rates,
+    opening and closing. There is one channel fewer than there are states. With k of n open, the
+    next one opens at ``(n − k)`` times the opening rate.
 
     Parameters
     ----------
     inward : bool
-        Whether an open channel makes the signal lower, so that the first state, of the lowest
-        level, is that of all channels open.
+        Whether an open channel lowers the signal, so that in the first state, of the lowest level,
+        all channels are open.
 
     Examples
     --------

@@ -16,7 +16,7 @@ from dyninfer.learning.settings import Settings, brief
 
 
 class Effects(Settings):
-    """Base of what log-rates depend on, linearly; ``+`` puts several together.
+    """Base of linear effects on log-rates; ``+`` combines several.
 
     Attributes
     ----------
@@ -33,12 +33,12 @@ class Effects(Settings):
 
     @property
     def parts(self) -> tuple[Effects, ...]:
-        """The terms of a sum; else this alone."""
+        """The terms of a sum, or this effect alone."""
         return (self,)
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Columns of covariates that are read."""
+        """Columns of covariates that are needed."""
         return ()
 
     @property
@@ -47,12 +47,12 @@ class Effects(Settings):
         return ()
 
     def check(self) -> None:
-        """Raise a TypeError or a ValueError naming a setting that cannot be."""
+        """Raise a TypeError or a ValueError that names an invalid setting."""
         self.check_kinds(f"{type(self).__name__}.")
 
     @abstractmethod
     def matrix(self, table: pd.DataFrame | None, times: ndarray, levels: Levels) -> pd.DataFrame:
-        """Numbers that log-rates are linear in ``(row, column)``, of covariates and times."""
+        """Design matrix ``(row, column)`` of the log-rates, from covariates and times."""
 
     def __add__(self, other: Any) -> EffectSum:
         # Python then asks the other operand, and says what cannot be added.
@@ -97,7 +97,7 @@ class EffectSum(Effects):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Columns of covariates that are read."""
+        """Columns of covariates that are needed."""
         every = [name for term in self.terms for name in term.columns]
         return tuple(dict.fromkeys(every))
 
@@ -124,18 +124,18 @@ class EffectSum(Effects):
 
 @dataclass(repr=False, eq=False)
 class Covariates(Effects):
-    r"""Log-rates that are linear in covariates, numbers or categories (proportional hazards).
+    r"""Log-rates that are linear in numeric or categorical covariates (proportional hazards).
 
     .. math:: Q_{ij}(z) = Q_{ij} \, e^{\beta_{ij} \cdot z}
 
-    The value at an observation holds until the next one. Rates :math:`Q_{ij}` are those where all
-    covariates are 0 and all categories are the first of their levels.
+    The value at an observation holds until the next one. The rates :math:`Q_{ij}` hold where all
+    covariates are 0 and all categories are at their first level.
 
     Parameters
     ----------
     formula : str
         Columns of ``obs``, or of ``Paths(covariates=...)``, as in R: ``"~ sex + age"``,
-        ``"~ sex * age"`` with their interaction. A formula calls no function.
+        ``"~ sex * age"`` with their interaction. A formula cannot call functions.
     jumps : list of str, optional
         The jumps whose rates depend, as ``"from>to"``; by default all.
     shared : bool
@@ -158,12 +158,12 @@ class Covariates(Effects):
         return formula_columns(self.formula)
 
     def check(self) -> None:
-        """Raise a TypeError or a ValueError naming a setting that cannot be."""
+        """Raise a TypeError or a ValueError that names an invalid setting."""
         super().check()
         formula_columns(self.formula)
 
     def matrix(self, table: pd.DataFrame | None, times: ndarray, levels: Levels) -> pd.DataFrame:
-        """What the formula makes of the covariates."""
+        """Design matrix of the formula."""
         if table is None:
             raise ValueError(
                 f"covariates={brief(self)} needs the columns {', '.join(self.columns)}; give "
@@ -180,15 +180,15 @@ class Covariates(Effects):
 
 @dataclass(repr=False, eq=False)
 class Periods(Effects):
-    """Rates that change at some times, by factors that are learned.
+    """Rates that change at given times, by learned factors.
 
-    The rates of the model are those of the first period; a time at which they change is the end of
-    a period.
+    The rates of the model are those of the first period; a time of change belongs to the period
+    that it ends.
 
     Parameters
     ----------
     breaks : list of float
-        Increasing times at which rates change, in the user's units.
+        Increasing times at which rates change, in the unit of the data.
     jumps : list of str, optional
         The jumps whose rates change, as ``"from>to"``; by default all.
     shared : bool
@@ -221,7 +221,7 @@ class Periods(Effects):
             )
 
     def matrix(self, table: pd.DataFrame | None, times: ndarray, levels: Levels) -> pd.DataFrame:
-        """1 in a period and 0 in all others, for all but the first."""
+        """Indicators of all periods but the first."""
         period = np.searchsorted(self.break_times, times, side="right")
         columns = {}
         for number, name in enumerate(self._names(), start=1):

@@ -27,11 +27,11 @@ _FIRST_BLOCKS, _MOST_BLOCKS = 2**7, 2**14  # of so many jumps drawn ahead for a 
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class Gillespie(Solver):
-    """Every jump in turn (Gillespie's direct method), read at the output times.
+    """Exact simulation of every jump (Gillespie's direct method), read at the output times.
 
-    Exact. The cost grows with the number of jumps, not of output times, so this is the faster one
-    where outputs are many and jumps few; :func:`~dyninfer.jumps.gillespie.simulate_events` returns
-    the jumps themselves.
+    The cost grows with the number of jumps, not of output times, so this is faster with many
+    outputs and few jumps; :func:`~dyninfer.jumps.gillespie.simulate_events` returns the jumps
+    themselves.
 
     Examples
     --------

@@ -85,7 +85,7 @@ class JumpInference:
     initial_covariates: str | None = None
 
     def check(self) -> None:
-        """Raise a ValueError naming a setting that cannot be, alone or beside another."""
+        """Raise a ValueError that names an invalid setting, alone or beside another."""
         for part in (self.observation, self.jumps, self.clones, self.covariates):
             if part is not None:
                 part.check()
@@ -94,11 +94,11 @@ class JumpInference:
             raise ValueError(f"prior_width must be positive, or None for no prior; found {width}")
         if self.clones is not None and self.observation.has_entries:
             raise ValueError(
-                "exact entries are of paths that are followed, not of clones; leave out clones"
+                "exact entry times need paths that are followed, not clones; leave out clones"
             )
         if self.clones is not None and self.observation.codes(()).is_needed:
             raise ValueError(
-                f"observation={self.observation} is of paths that are followed, not of clones; "
+                f"observation={self.observation} needs paths that are followed, not clones; "
                 "leave out clones, or censored and exact_first"
             )
         if self.initial_covariates is not None:
@@ -109,14 +109,14 @@ class JumpInference:
             self._check_covariates("covariates", self.covariates)
         if isinstance(self.observation, ExactTimes) and self.clones is not None:
             raise ValueError(
-                "observation=ExactTimes() is of paths that are followed, not of clones; leave out "
+                "observation=ExactTimes() needs paths that are followed, not clones; leave out "
                 "one of the two"
             )
         # Without refining, nothing beside the network could take such a setting.
         untrained = self.beyond_network()
         if not self.refine and untrained is not None:
             raise ValueError(
-                f"refine=False asks the network alone, which was not trained for {untrained}; "
+                f"refine=False uses only the network, which was not trained for {untrained}; "
                 "leave out one of the two"
             )
 
@@ -131,17 +131,17 @@ class JumpInference:
     def _check_covariates(self, setting: str, covariates: Effects | str) -> None:
         if self.clones is not None:
             raise ValueError(
-                f"{setting}={covariates} are of paths that are followed, not of clones; leave out "
+                f"{setting}={covariates} need paths that are followed, not clones; leave out "
                 "one of the two"
             )
         if isinstance(self.observation, ExactTimes):
             raise ValueError(
-                f"{setting}={covariates} are not learned from paths whose every jump is seen; "
+                f"{setting}={covariates} cannot be learned where every jump is observed; "
                 "leave one of the two out"
             )
         if isinstance(self.jumps, Reversible | IdenticalChannels):
             raise ValueError(
-                f"{setting} need a rate of its own for every jump, which {self.jumps} ties "
+                f"{setting} need a separate rate for every jump, but {self.jumps} ties them "
                 "together; use AllJumps(), Only([...]) or BirthDeath()"
             )
 

@@ -43,21 +43,21 @@ _NOISE_START = 0.02  # chance of a wrong label that a fit begins with
 
 
 class Observation(Settings):
-    """Base of what is observed of a state; it knows the observation model that belongs to it.
+    """Base of the ways in which states are observed; each has its observation model.
 
     Attributes
     ----------
     emission_class : type of Emission
         The observation model.
     n_states : int or None
-        Number of states; None for those that the data name.
+        Number of states; None takes the states named in the data.
     """
 
     emission_class: ClassVar[type[Emission]]
     n_states: int | None
 
     def check(self) -> None:
-        """Raise a ValueError naming a setting that cannot be."""
+        """Raise a ValueError that names an invalid setting."""
         name = type(self).__name__
         self.check_kinds(f"{name}.")
         if self.n_states is not None and self.n_states < 2:
@@ -65,25 +65,25 @@ class Observation(Settings):
 
     @property
     def in_training(self) -> bool:
-        """Whether the pretrained network was shown such observations."""
+        """Whether the pretrained network was trained on such observations."""
         return False
 
     @property
     def has_entries(self) -> bool:
-        """Whether entries into some states are observed when they happen."""
+        """Whether entry times of some states are observed exactly."""
         return bool(getattr(self, "entries", None))
 
     @property
     def conditional(self) -> bool:
-        """Whether first labels are never wrong, and given."""
+        """Whether first labels are never wrong and are conditioned on."""
         return False
 
     def codes(self, names: Sequence[str]) -> LabelCodes:
-        """Labels beside those of the states ``names``; by default none."""
+        """Labels besides those of the states ``names``; by default none."""
         return LabelCodes(names)
 
     def check_paths(self, paths: Paths) -> None:
-        """Raise a TypeError where the paths are not what is observed: by default, labels."""
+        """Raise a TypeError if the paths are of another kind; by default they must be labels."""
         if paths.discrete:
             return
         if _are_whole_numbers(paths):
@@ -99,29 +99,29 @@ class Observation(Settings):
         )
 
     def entries_among(self, names: Sequence[str]) -> list[int]:
-        """Numbers of the states whose entry is observed when it happens."""
+        """Numbers of the states whose entry times are observed exactly."""
         entries = getattr(self, "entries", None) or ()
         return [state_number(name, names) for name in entries]
 
     def prepared(self, paths: Paths, entries: Sequence[int]) -> HiddenPaths:
-        """Paths for many likelihoods; ``entries`` are the states of :meth:`entries_among`."""
+        """Paths prepared for many likelihoods; ``entries`` are those of :meth:`entries_among`."""
         return HiddenPaths.of(paths, entries)
 
     @abstractmethod
     def start(self, paths: Paths, names: Sequence[str], seed: int) -> tuple[Emission, Paths]:
-        """Observation model to begin a fit with, and labels of the paths for crude rates."""
+        """Initial observation model of a fit, and labels of the paths for crude rates."""
 
     def warn_of_fit(self, start: Emission, fitted: Emission, names: Sequence[str]) -> None:
-        """Warn where something of the observation model could not be learned; by default not."""
+        """Warn if part of the observation model could not be learned; by default never."""
 
     def label_likelihood(self, paths: Paths, n_states: int) -> LabelLikelihood:
-        """Likelihood for a refinement of what the network believes; only where ``in_training``."""
+        """Likelihood that refines the posterior of the network; only if ``in_training``."""
         raise NotImplementedError(f"the network was not trained for {self!r}")
 
 
 @dataclass(repr=False, eq=False)
 class Labels(Observation):
-    """The label of the state, or with a learned probability any other label instead.
+    """Labels of states, wrong with a learned probability.
 
     Parameters
     ----------
@@ -155,15 +155,14 @@ class Labels(Observation):
 
 @dataclass(repr=False, eq=False)
 class ExactLabels(Observation):
-    """The label of the state, never wrong.
+    """Labels of states, never wrong.
 
     Parameters
     ----------
     entries : list of str, optional
-        States whose entry is observed when it happens, such as death.
+        States whose entry times are observed exactly, such as death.
     censored : dict of str to list of str, optional
-        Labels that say no more than that the state is one of several: ``{"alive": ["well",
-        "ill"]}``.
+        Labels that stand for one of several states: ``{"alive": ["well", "ill"]}``.
     n_states : int, optional
         Number of states; by default those that the data name.
 
@@ -182,18 +181,18 @@ class ExactLabels(Observation):
     n_states: int | None = None
 
     def check(self) -> None:
-        """Raise a TypeError or a ValueError naming a setting that cannot be."""
+        """Raise a TypeError or a ValueError that names an invalid setting."""
         super().check()
         check_sets(self.censored, "ExactLabels.censored")
 
     @property
     def in_training(self) -> bool:
-        """Whether all labels are of single states, and no entries are observed."""
+        """Whether every label is a single state and no entry times are observed."""
         return not self.has_entries and not self.censored
 
     @property
     def conditional(self) -> bool:
-        """True: first labels are given."""
+        """True: first labels are conditioned on."""
         return True
 
     def codes(self, names: Sequence[str]) -> LabelCodes:
@@ -213,7 +212,7 @@ class ExactLabels(Observation):
 
 @dataclass(repr=False, eq=False)
 class ExactTimes(Observation):
-    """Every jump, when it happens: a path stays in the state of a row until the next row.
+    """Exact times of all jumps: a path stays in the state of a row until the next row.
 
     The last row of a path is where it ends, whether it jumps there or not.
 
@@ -235,7 +234,7 @@ class ExactTimes(Observation):
 
     @property
     def conditional(self) -> bool:
-        """True: first labels are given."""
+        """True: first labels are conditioned on."""
         return True
 
     def prepared(self, paths: Paths, entries: Sequence[int]) -> HiddenPaths:
@@ -249,20 +248,20 @@ class ExactTimes(Observation):
 
 @dataclass(repr=False, eq=False)
 class Confusion(Observation):
-    """Labels that are mistaken for each other, with a learned probability for every pair.
+    """Labels that may be mistaken for each other, with a learned probability per pair.
 
     Parameters
     ----------
     allowed : list of str, optional
-        The only errors that can be, as ``"state>label"``; by default all.
+        The only possible errors, as ``"state>label"``; by default all.
     entries : list of str, optional
-        States whose entry is observed when it happens, such as death. Their label is never wrong.
+        States whose entry times are observed exactly, such as death. Their label is never wrong.
     exact_first : bool
-        Whether the first label of a path is never wrong. It is given then, and the distribution of
-        first states is not fitted.
+        Whether the first label of a path is never wrong. It is then conditioned on, and the
+        distribution of first states is not fitted.
     prior_weight : float
-        Observations of every state that the prior of errors counts as, nine of ten of them right; 0
-        for none.
+        Strength of the prior on errors, in observations of every state, nine of ten of them
+        correct; 0 for no prior.
     n_states : int, optional
         Number of states; by default those that the data name.
 
@@ -283,7 +282,7 @@ class Confusion(Observation):
     n_states: int | None = None
 
     def check(self) -> None:
-        """Raise a TypeError or a ValueError naming a setting that cannot be."""
+        """Raise a TypeError or a ValueError that names an invalid setting."""
         super().check()
         if not 0 <= self.prior_weight < math.inf:
             raise ValueError(
@@ -292,11 +291,11 @@ class Confusion(Observation):
 
     @property
     def conditional(self) -> bool:
-        """Whether first labels are never wrong, and given."""
+        """Whether first labels are never wrong and are conditioned on."""
         return self.exact_first
 
     def codes(self, names: Sequence[str]) -> LabelCodes:
-        """Labels that are the truth, of first observations."""
+        """Error-free labels of first observations."""
         return LabelCodes(names, exact_first=self.exact_first)
 
     def start(self, paths: Paths, names: Sequence[str], seed: int) -> tuple[Emission, Paths]:
@@ -325,7 +324,7 @@ class Confusion(Observation):
 
 @dataclass(repr=False, eq=False)
 class Gaussian(Observation):
-    """Numbers that scatter normally around a value of every state.
+    """Values with a normal distribution around the mean of each state.
 
     Parameters
     ----------
@@ -344,7 +343,7 @@ class Gaussian(Observation):
     n_states: int
 
     def check_paths(self, paths: Paths) -> None:
-        """Raise a TypeError where the paths are labels."""
+        """Raise a TypeError if the paths are labels."""
         if paths.discrete:
             raise TypeError(
                 "observation=Gaussian(...) needs continuous paths; these have discrete states"
@@ -360,12 +359,12 @@ class Gaussian(Observation):
         return emission, rule.label(paths, table)
 
     def warn_of_fit(self, start: Any, fitted: Any, names: Sequence[str]) -> None:
-        """Warn of states whose values are all alike, where both are a ``GaussianEmission``."""
+        """Warn about states whose values are all equal."""
         at_floor = fitted.at_floor(start).tolist()
         alike = list(compress(names, at_floor))
         if alike:
             warn(
-                f"values of state {display.listed(alike)} are all alike, so that the spread is a "
+                f"values of state {display.listed(alike)} are all equal, so the spread is a "
                 "lower bound and not learned; if the signal was idealised its levels are labels: "
                 "give them as integers, with observation=ExactLabels()",
                 UserWarning,

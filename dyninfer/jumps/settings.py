@@ -32,34 +32,34 @@ from dyninfer.learning.settings import Settings, brief
 
 
 class Jumps(Settings):
-    """Base of which jumps can happen, and how their rates hang together.
+    """Base of the rules on which jumps can happen and how their rates are tied.
 
     Attributes
     ----------
     in_training : bool
-        Whether the pretrained network was shown such processes.
+        Whether the pretrained network was trained on such processes.
     """
 
     in_training: ClassVar[bool] = False
 
     def check(self) -> None:
-        """Raise a TypeError naming a setting of another kind."""
+        """Raise a TypeError that names a setting of the wrong type."""
         self.check_kinds(f"{type(self).__name__}.")
 
     @abstractmethod
     def scheme(self, names: Sequence[str]) -> RateScheme:
-        """Rates of the allowed jumps between the states of these names.
+        """Rates of the allowed jumps between the named states.
 
         Raises
         ------
         ValueError
-            If a jump is named that cannot be.
+            If a named jump is impossible.
         """
 
 
 @dataclass(repr=False, eq=False)
 class AllJumps(Jumps):
-    """Every jump can happen, at a rate of its own.
+    """Every jump can happen, each at its own rate.
 
     Examples
     --------
@@ -77,7 +77,7 @@ class AllJumps(Jumps):
 
 @dataclass(repr=False, eq=False)
 class Only(Jumps):
-    """Only some jumps can happen, each at a rate of its own.
+    """Only the given jumps can happen, each at its own rate.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ class Reversible(Jumps):
     Parameters
     ----------
     jumps : list of str, optional
-        The only jumps that can happen, both ways, as ``"from>to"``; by default all.
+        The only possible jumps, in both directions, as ``"from>to"``; by default all.
 
     Examples
     --------
@@ -146,15 +146,15 @@ class BirthDeath(Jumps):
 
 @dataclass(repr=False, eq=False)
 class Clones(Settings):
-    """Paths are single cells, and those of one clone had one ancestor.
+    """Paths are single cells, and the cells of a clone had one ancestor.
 
-    ``condition_key`` names the clone of a path. Given the ancestor's state the cells of a clone are
-    independent; see :class:`~dyninfer.jumps.ClonePaths`.
+    ``condition_key`` names the clone of a path. Given the state of the ancestor, the cells of a
+    clone are independent; see :class:`~dyninfer.jumps.ClonePaths`.
 
     Parameters
     ----------
     ancestor_time : float
-        When the ancestors lived, in the user's units: when the barcodes were given.
+        Time of the ancestors, in the unit of the data: when barcodes were introduced.
 
     Examples
     --------
@@ -168,11 +168,11 @@ class Clones(Settings):
     ancestor_time: float
 
     def check(self) -> None:
-        """Raise a TypeError where the time is no number."""
+        """Raise a TypeError if the time is not a number."""
         self.check_kinds("Clones.")
 
     def age_at(self, time: float, data_times: ndarray) -> float:
-        """Time since the ancestors lived; 0 where the two are one time of the data's clock."""
+        """Time since the ancestors lived; 0 if both are the same time of the data."""
         # On one clock, so that rounding makes no cell older than its ancestor.
         moments = [*data_times, self.ancestor_time, time]
         clock = Clock.of(moments)
@@ -186,11 +186,11 @@ class Clones(Settings):
         return max(time - self.ancestor_time, 0.0)
 
     def prepare(self, paths: Paths) -> ClonePaths:
-        """Paths with their ancestors, for many likelihoods."""
+        """Paths with their ancestors, prepared for many likelihoods."""
         return ClonePaths.of(paths, float(self.ancestor_time))
 
     def starts(self, labels: Paths, n_states: int, scheme: RateScheme) -> Starts:
-        """Generators to begin a fit with."""
+        """Starting generators of a fit."""
         return clone_starts(labels, n_states, scheme, float(self.ancestor_time))
 
 

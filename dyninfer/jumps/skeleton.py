@@ -26,10 +26,10 @@ _MANY_NUMBERS = (
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class Skeleton(Solver):
-    """The states at the output times, drawn by the transition probabilities between them.
+    """Exact states at the output times, drawn from the transition probabilities between them.
 
-    Exact, whatever the times; the default of jump processes. The cost grows with the number of
-    output times, not of jumps. On a CPU path ``i`` depends on ``(seed, i)`` alone.
+    The default for jump processes. The cost grows with the number of output times, not of jumps. On
+    a CPU, path ``i`` depends only on ``(seed, i)``.
 
     Examples
     --------

@@ -73,7 +73,7 @@ class MemoryBudget(TorchFunctionMode):
             options.pop("generator", None)
             self.n_left -= _size(func(*args, **options))
             if self.n_left < 0:
-                raise ValueError("its settings ask for a far larger model than its weights are of")
+                raise ValueError("its settings describe a far larger model than its weights")
         return func(*args, **kwargs)
 
 

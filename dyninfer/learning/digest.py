@@ -63,7 +63,7 @@ def unsealed(content: bytes) -> memoryview | None:
     if mark != _MARK:
         return None
     if hashlib.sha256(inside).digest() != digest:
-        raise ValueError("its content is not what its digest is of")
+        raise ValueError("its content does not match its digest")
     return inside
 
 

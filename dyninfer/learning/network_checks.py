@@ -45,7 +45,7 @@ def check_network(module: Any, n_features: int, n_conditions: int, *, potential:
     _check_layers(module, potential)
     weight = next(module.parameters(), None)
     if weight is None or not any(p.requires_grad for p in module.parameters()):
-        raise ValueError(f"network ({_kind(module)}) has no weights that could be learned")
+        raise ValueError(f"network ({_kind(module)}) has no weights to learn")
     inputs = _inputs(n_features, n_conditions, weight.dtype)
     shape = (_N_STATES,) if potential else (_N_STATES, n_features)
     with torch.enable_grad():
@@ -63,7 +63,7 @@ def check_module(module: Any) -> None:
     if isinstance(module, str) and module.startswith(OWN_MODULE):
         kind = module.removeprefix(OWN_MODULE)
         raise ValueError(
-            f"the model has a network of its user's own ({kind}), which no file holds: load it by "
+            f"the model has a network of your own ({kind}), which no file holds: load it with "
             "dyninfer.load(path, network=...)"
         )
     if isinstance(module, nn.Module):

@@ -107,7 +107,7 @@ def _announced() -> int:
     value = os.environ.get("WORLD_SIZE") or "1"
     if not value.isdecimal():
         raise ValueError(
-            f"the environment variable WORLD_SIZE is {value!r}, which is no number of processes; "
+            f"the environment variable WORLD_SIZE is {value!r}, not a number of processes; "
             "unset it, or start with torchrun"
         )
     return int(value)

@@ -19,11 +19,11 @@ OWN_MODULE = "own module: "
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class Settings(BaseEstimator):
-    """Base of every object that is configured by keywords: estimators, training, couplings.
+    """Base of every object configured by keywords: estimators, training, couplings.
 
     ``get_params``, ``set_params``, ``clone`` and the repr come from scikit-learn. A subclass
-    registers itself by name, which is how a file of settings finds its class without naming a
-    module to import.
+    registers itself by name, so that a file of settings finds its class without importing a module
+    by name.
     """
 
     registry: ClassVar[dict[str, type[Settings]]] = {}
@@ -38,7 +38,7 @@ class Settings(BaseEstimator):
         return {name: to_plain(value, name) for name, value in values.items()}
 
     def check_kinds(self, prefix: str = "") -> None:
-        """Raise a TypeError naming the first setting whose value is not of the declared kind."""
+        """Raise a TypeError that names the first setting whose value has the wrong type."""
         check_fields(self, prefix)
 
 
@@ -285,9 +285,7 @@ def with_modules(settings: Settings, modules: dict[str, Any]) -> None:
     for name, module in modules.items():
         if name not in places:
             among = ", ".join(places) or "none"
-            raise TypeError(
-                f"{name} is no module that the file leaves to its user; those are: {among}"
-            )
+            raise TypeError(f"{name} is not a module that this file needs; those are: {among}")
         setattr(places[name], name, module)
 
 

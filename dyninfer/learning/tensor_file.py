@@ -153,7 +153,7 @@ def _checked_texts(content: bytes, path: FileName, kind: Kind) -> dict[str, str]
     intact = digest.is_intact(header, body)
     if intact is False:
         raise ValueError(
-            f"{kind.name} {label(path)} is damaged: its content is not what its digest is of; "
+            f"{kind.name} {label(path)} is damaged: its content does not match its digest; "
             f"{kind.remedy}"
         )
     texts = _entry(_parsed(json_text, path, kind), "__metadata__")

@@ -19,11 +19,11 @@ LEVELS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 @own_surroundings()
 def coverage(draws: Any, observed: Any, level: float = LEVEL) -> Tensor:
-    """Whether the central region of a forecast holds what was observed, number by number.
+    """Whether the central region of a forecast holds the observation, number by number.
 
-    Of draws and observation that are alike, the observation takes each rank among the ``m + 1``
-    equally often. So its mean over many observations is the level for a calibrated forecast,
-    whatever the number of draws; below for one that is too sure, above for one that is too wide.
+    If draws and observation follow one law, the observation takes each of the ``m + 1`` ranks
+    equally often. So for a calibrated forecast the mean over many observations equals the level,
+    whatever the number of draws. It is lower if forecasts are too narrow, higher if too wide.
 
     Parameters
     ----------
@@ -36,8 +36,8 @@ def coverage(draws: Any, observed: Any, level: float = LEVEL) -> Tensor:
     Returns
     -------
     Tensor ``(...)`` float64
-        1 inside, 0 outside, a fraction where a rank lies across the edge; NaN where the observation
-        is missing.
+        1 inside, 0 outside, a fraction if the rank straddles the edge; NaN where the observation is
+        missing.
 
     References
     ----------
@@ -66,10 +66,10 @@ def coverage(draws: Any, observed: Any, level: float = LEVEL) -> Tensor:
 
 @own_surroundings()
 def state_coverage(draws: Any, observed: Any, n_states: int, level: float = LEVEL) -> Tensor:
-    """Whether the likeliest states of a forecast, up to a level, hold the one that was observed.
+    """Whether the likeliest states of a forecast, up to a level, include the observed state.
 
-    The mean over many observations is the level for a calibrated forecast, as for
-    :func:`coverage`.
+    As for :func:`coverage`, the mean over many observations equals the level for a calibrated
+    forecast.
 
     Parameters
     ----------
@@ -85,8 +85,8 @@ def state_coverage(draws: Any, observed: Any, n_states: int, level: float = LEVE
     Returns
     -------
     Tensor ``(...)`` float64
-        1 inside, 0 outside, and the share of a state across the edge that is inside; NaN where the
-        observation is missing.
+        1 inside, 0 outside, a fraction if the state straddles the edge; NaN where the observation
+        is missing.
 
     Examples
     --------

@@ -27,7 +27,7 @@ def arrivals(observed: Snapshots, times: Any) -> list[int]:
         k = observed.index(time)
         if k == 0:
             raise ValueError(
-                f"time {spelled(time)[0]} is the first of the data, which nothing leads to; "
+                f"time {spelled(time)[0]} is the first of the data, which no cells lead to; "
                 "evaluate later times"
             )
         numbers.append(k)

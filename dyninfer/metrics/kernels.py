@@ -58,8 +58,8 @@ def mmd(
     ----------
     x, y : arrays ``(n, d)``, ``(m, d)``
     bandwidth : float, optional
-        In the units of the samples. Left out, the median distance within the reference ``y``
-        (:func:`median_distance`), so that different models of one reference share a kernel.
+        In the units of the samples. By default the median distance within the reference ``y``
+        (:func:`median_distance`), so that models with the same reference share a kernel.
     gamma : float or sequence of floats, optional
         Instead of ``bandwidth``: one kernel, or several to be added.
     unbiased : bool
@@ -110,7 +110,7 @@ def mmd(
 def median_distance(y: Array, *, y_weights: Array | None = None, seed: int = 0) -> float:
     """Median of the positive distances between the points of ``y``, over at most 2,000 of them.
 
-    With weights, a pair counts as often as the product of its two says.
+    With weights, a pair counts by the product of its two weights.
 
     Raises
     ------
@@ -174,7 +174,7 @@ def energy_distance(
 ) -> float:
     """Energy distance ``2 E|x−y| − E|x−x′| − E|y−y′|``, without a root, over all pairs [1]_.
 
-    It is never negative, and zero for equal distributions only. Parameters as in
+    It is never negative, and zero only for equal distributions. Parameters as in
     :func:`wasserstein`; time is quadratic in the number of samples, memory linear.
 
     References

@@ -37,7 +37,7 @@ NO_MOVES = dict.fromkeys(COLUMNS, math.nan)
 
 
 class MongeGap(NamedTuple):
-    """What a map costs, the least that its image could cost, and bounds on the difference.
+    """The cost of a map, the least cost of the same image, and bounds on the difference.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class MongeGap(NamedTuple):
     gap : float
         ``displacement − optimal``, never negative.
     upper : float
-        Displacement less what means and covariances alone ask for; never below ``gap``.
+        Displacement minus the least cost that means and covariances require; never below ``gap``.
 
     Examples
     --------
@@ -74,28 +74,28 @@ def monge_gap(
     max_samples: int | None = None,
     seed: int = 0,
 ) -> MongeGap:
-    r"""Cost of a map beyond that of the best map between the same populations, as a bracket.
+    r"""Bounds on the cost of a map beyond that of the best map between the same populations.
 
     .. math:: M(T) = E\,|T(x) - x|^p - W_p^p(\rho, T_\sharp \rho) \ge 0
 
-    It is zero where no pairing of the points with their images is cheaper than the map's own [1]_,
-    whatever population the images were meant for. No sample tells it exactly in many dimensions:
-    ``gap``, between the very points, is below it on average, and far below where points are few
-    for their dimension (0 in place of 29.3 for 2,048 points of a normal law in 50 dimensions,
-    turned by 45°). ``upper`` is above it in large samples, and equal to it for affine maps of
-    normal laws where ``p=2``.
+    It is zero if no pairing of the points with their images is cheaper than that of the map [1]_,
+    whatever the target population was. In many dimensions no sample determines it exactly. ``gap``,
+    computed between the points themselves, is below it on average, and far below if points are few
+    for their dimension (0 instead of 29.3 for 2,048 points of a normal law in 50 dimensions,
+    rotated by 45°). ``upper`` is above it in large samples, and equal to it for affine maps of
+    normal laws with ``p=2``.
 
     Parameters
     ----------
     x, y : arrays ``(n, d)``
-        Points, and in the same order their images under the map.
+        Points, and their images under the map in the same order.
     p : 1 or 2
         Power of the Euclidean distance that is the cost.
     x_weights : array ``(n,)``, optional
         Weights of the pairs, non-negative; uniform when left out.
     max_samples : int, optional
-        Pairs used, drawn by weight with ``seed``. The gap depends on their number, so report it
-        with the value.
+        Most pairs to use, drawn by weight with ``seed``. The gap depends on their number, so report
+        it with the value.
     seed : int
 
     Returns
@@ -112,14 +112,12 @@ def monge_gap(
     Warns
     -----
     UserWarning
-        If there are fewer than ten pairs a feature: covariances, and with them ``upper``, are
-        biased then (by 5 % at ten pairs a feature, 10 % at five), downwards.
+        If there are fewer than ten pairs per feature: covariances, and with them ``upper``, are
+        then biased downwards (by 5 % at ten pairs per feature, 10 % at five).
 
-    Notes
-    -----
-    Where ``p=2``, ``W_2² ≥ |m_x − m_y|² + tr(Σ_x + Σ_y − 2 (Σ_x^½ Σ_y Σ_x^½)^½)`` [2]_ gives
-    ``upper``; where ``p=1``, ``W_1 ≥ |m_x − m_y|`` does. Entropic values are not offered: they
-    differ from the exact ones by about ``ε log n``.
+    Notes ----- For ``p=2``, ``W_2² ≥ |m_x − m_y|² + tr(Σ_x + Σ_y − 2 (Σ_x^½ Σ_y Σ_x^½)^½)`` [2]_
+    gives ``upper``; for ``p=1``, ``W_1 ≥ |m_x − m_y|`` does. Entropic values are not offered,
+    because they differ from the exact ones by about ``ε log n``.
 
     References
     ----------
@@ -130,7 +128,7 @@ def monge_gap(
 
     Examples
     --------
-    A population that changes places moves for nothing; one that is stretched does not:
+    A population whose points swap places moves for nothing; a stretched one does not:
 
     >>> from dyninfer.metrics import monge_gap
     >>> x = [[0.0], [1.0], [2.0], [4.0]] * 3

@@ -55,27 +55,26 @@ def finite_sample_floor(
     seed: int = 0,
     y_weights: Array | None = None,
 ) -> float:
-    """Mean metric between two samples of the population of ``y``: what a perfect model would score.
+    """Mean metric between two samples of the population of ``y``: the score of a perfect model.
 
-    It is measured between disjoint random parts of ``y``. Where these are smaller than ``n``, the
-    power law that halves and quarters show is followed to ``n``: ``f(n/2)² / f(n/4)`` for all of
-    ``y``. The mean of the energy distance is known, ``2 E|y−y′| / n``, and that of the unbiased MMD
-    is zero.
+    It is measured between disjoint random parts of ``y``. If these are smaller than ``n``, the
+    power law between quarters and halves is extrapolated to ``n``: ``f(n/2)² / f(n/4)`` for all of
+    ``y``. For the energy distance the mean is known, ``2 E|y−y′| / n``; for the unbiased MMD it is
+    zero.
 
     Parameters
     ----------
     y : array ``(m, d)``
-        Independent draws: points that are there twice because a sample was drawn from another
-        with replacement lower the floor.
+        Independent draws; repeated points, from sampling with replacement, lower the floor.
     metric : str or callable
         A name of :data:`METRICS`, or a function called as ``metric(x, y, x_weights=...,
         y_weights=...)``.
     n : int or pair of int, optional
-        Samples a side of the comparison, or of its two sides; ``m`` when left out. A side of
-        more than four times the other counts as one of four times.
+        Samples on each side of the comparison, or on its two sides; by default ``m``. A side more
+        than four times as large as the other counts as four times as large.
     repeats : int, optional
-        Random splits, drawn with ``seed``, to average over; the more the smaller the parts when
-        left out, between 3 and 30.
+        Random splits to average over, drawn with ``seed``. By default 3 to 30: the smaller the
+        parts, the more.
 
     Raises
     ------
@@ -147,8 +146,8 @@ def compare_populations(
         As in :func:`wasserstein`.
     metrics : names of :data:`METRICS`
     max_samples : int, optional
-        Samples kept a side; all metrics see the same ones. None keeps all. The default keeps memory
-        below 1 GB.
+        Most samples on each side; all metrics see the same ones. None keeps all. The default keeps
+        memory below 1 GB.
     floor : bool
         Add ``<name>_floor``, the :func:`finite_sample_floor` of the reference at the sizes of the
         comparison.
@@ -156,11 +155,11 @@ def compare_populations(
     Returns
     -------
     dict
-        ``<name>`` and ``<name>_floor`` for every metric, the sample sizes ``n_x`` and ``n_y``, the
-        number ``n_used`` that neither side exceeded in the comparison, and with floors ``n_floor``,
-        the most samples a side that floors were measured with: where the reference is too small to
-        be split at the size of the comparison, they were extrapolated from there. A value that does
-        not exist, such as the floor of fewer than four samples, is NaN, and a warning names it.
+        ``<name>`` and ``<name>_floor`` for every metric, the sample sizes ``n_x`` and ``n_y``, and
+        ``n_used``, the cap on both sides of the comparison. With floors also ``n_floor``, the most
+        samples on a side with which floors were measured; they are extrapolated from there if the
+        reference is too small to split. A value that does not exist, such as the floor of fewer
+        than four samples, is NaN, and a warning names it.
 
     Examples
     --------

@@ -28,36 +28,35 @@ def reliability(
     groups: Any = None,
     n_bins: int = N_BINS,
 ) -> pd.DataFrame:
-    """Mean prediction beside mean observation, in bins of equal width from 0 to 1.
+    """Mean prediction and mean observation in bins of equal width from 0 to 1.
 
-    Of a calibrated prediction, things that are said to happen with probability 0.7 happen in 70 of
-    100 cases.
+    If predictions are calibrated, events predicted with probability 0.7 happen in 70 of 100 cases.
 
     Parameters
     ----------
     predicted : array ``(n,)``
         Probabilities or shares.
     observed : array ``(n,)``
-        What was then observed, 0 or 1, or a share of several.
+        The outcome, 0 or 1, or a share of several.
     groups : array ``(n,)``, optional
-        Labels of what was observed together, such as clones or paths: only groups are independent.
-        By default every observation is.
+        Labels of observations that belong together, such as clones or paths: only groups are
+        independent. By default every observation is its own group.
     n_bins : int
 
     Returns
     -------
     DataFrame
-        A row for every bin that is not empty: its ends ``low`` and ``high``; ``predicted`` and
-        ``observed``, means; ``observed_low`` and ``observed_high``, the 95 % interval of Wilson
-        with as many observations as there are groups, more where shares of groups differ less than
-        single observations would; ``n``, the number of predictions; ``n_groups``; and ``error``,
-        which ``observed`` has on average where predictions are calibrated.
+        One row per non-empty bin: its ends ``low`` and ``high``; the means ``predicted`` and
+        ``observed``; ``observed_low`` and ``observed_high``, Wilson's 95 % interval with as many
+        observations as there are groups (more if shares of groups differ less than single
+        observations would); ``n``, the number of predictions; ``n_groups``; and ``error``, the mean
+        error of ``observed`` under calibrated predictions.
 
     Raises
     ------
     ValueError
-        If lengths differ, a number is missing or none is left, or a prediction or an observation
-        is not between 0 and 1.
+        If lengths differ, a number is missing, there are none, or a prediction or an observation is
+        not between 0 and 1.
 
     References
     ----------
@@ -104,7 +103,7 @@ class CalibrationError(NamedTuple):
 
 
 def expected_calibration_error(table: pd.DataFrame) -> CalibrationError:
-    r"""Mean distance of observed from predicted shares, in a table of :func:`reliability`.
+    r"""Mean distance between observed and predicted shares in a table of :func:`reliability`.
 
     .. math:: \sum_b n_b\, |\bar o_b - \bar p_b| \,/\, \sum_b n_b
 
@@ -202,7 +201,7 @@ def _shares(values: Any, name: str) -> ndarray:
     if shares.ndim != 1:
         raise ValueError(f"{name} must be one number for each case, found shape {shares.shape}")
     if len(shares) == 0:
-        raise ValueError(f"{name} is empty; give one number at least")
+        raise ValueError(f"{name} is empty; give at least one number")
     # NaN is in no range.
     is_share = (shares >= 0) & (shares <= 1)
     if not is_share.all():
@@ -215,6 +214,6 @@ def _check_lengths(predicted: ndarray, observed: ndarray, groups: Any) -> None:
     lengths = {len(predicted), len(observed), len(groups)}
     if len(lengths) > 1:
         raise ValueError(
-            f"predicted, observed and groups must be of one length, found {len(predicted)}, "
+            f"predicted, observed and groups must have one length, found {len(predicted)}, "
             f"{len(observed)} and {len(groups)}"
         )

@@ -20,11 +20,11 @@ _MOST_DISTANCES = 2**23  # between draws at once: 64 MiB
 
 @own_surroundings()
 def crps(draws: Any, observed: Any) -> Tensor:
-    r"""Continuous ranked probability score of forecasts of single numbers, in their own units.
+    r"""Continuous ranked probability score of forecasts of single numbers, in their units.
 
     .. math:: \mathrm{CRPS} = E|X - y| - \tfrac12 E|X - X'|
 
-    A forecast that is one number scores its absolute error; 0 is perfect.
+    A forecast by a single number scores its absolute error; 0 is perfect.
 
     Parameters
     ----------
@@ -169,14 +169,14 @@ def brier_score(draws: Any, observed: Any, n_states: int) -> Tensor:
 
 @own_surroundings()
 def hellinger_distance(p: Any, q: Any) -> Tensor:
-    r"""Hellinger distance of distributions over states, from 0 (equal) to 1 (no state in common).
+    r"""Hellinger distance between distributions over states, from 0 (equal) to 1 (disjoint).
 
     .. math:: H^2(p, q) = 1 - \sum_s \sqrt{p_s q_s}
 
     Parameters
     ----------
     p, q : array ``(..., S)``
-        Probabilities, or counts, of the states; each is divided by its sum.
+        Probabilities or counts of the states; each is divided by its sum.
 
     Returns
     -------

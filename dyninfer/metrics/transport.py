@@ -51,20 +51,18 @@ def wasserstein(
     x_weights, y_weights : arrays ``(n,)``, ``(m,)``, optional
         Non-negative; normalised to sum to one. Uniform when left out.
     max_samples : int, optional
-        Samples used a side, drawn by weight with ``seed``. The distance of finite samples depends
-        on their number, so report the cap with the value, next to its
-        :func:`finite_sample_floor`. Time grows with the 2.5th power of it, memory with the square
-        (4,500 samples: seconds, 0.8 GB).
+        Most samples on each side, drawn by weight with ``seed``. The distance between finite
+        samples depends on their number, so report the cap with the value, next to its
+        :func:`finite_sample_floor`. Time grows with the power 2.5 of the number, memory with its
+        square (4,500 samples: seconds, 0.8 GB).
 
     Raises
     ------
     ValueError
         If a sample or its weights are unusable, or the samples are too many to solve exactly.
 
-    Notes
-    -----
-    The network simplex of POT [1]_; one feature is solved by sorting. The cost is compared with
-    the dual bound, and a warning tells where they differ.
+    Notes ----- The network simplex of POT [1]_; one feature is solved by sorting. The cost is
+    checked against the dual bound, with a warning if they differ.
 
     .. [1] Flamary et al., POT: Python Optimal Transport, JMLR 22 (2021).
 
@@ -111,14 +109,12 @@ def sliced_wasserstein(
     x, y : arrays ``(n, d)``, ``(m, d)``
     p : 1 or 2
     n_projections : int
-        Directions, drawn with ``seed``; the relative error falls as ``1/√n_projections``.
+        Number of directions, drawn with ``seed``; the relative error falls as ``1/√n_projections``.
     x_weights, y_weights, max_samples
         As in :func:`wasserstein`.
 
-    Notes
-    -----
-    In two dimensions and more, lengths below 1e-16 of the spread of the samples are lost in the
-    rounding of projections.
+    Notes ----- In two or more dimensions, lengths below 1e-16 of the spread of the samples are lost
+    to rounding in projections.
 
     References
     ----------

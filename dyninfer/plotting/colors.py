@@ -99,7 +99,7 @@ class CellColors:
         """Colours of numbers, between their first and last per cent."""
         finite = self.values[np.isfinite(self.values)]
         if len(finite) == 0:
-            raise ValueError(f"color {quoted(self.name)} has no number that is not missing")
+            raise ValueError(f"color {quoted(self.name)} has only missing values")
         return style.time_scale(np.quantile(finite, ENDS))
 
     def explain(self, ax: Axes) -> None:
@@ -155,7 +155,7 @@ def _of_column(data: AnnData, key: str) -> CellColors:
 def _feature(data: Snapshots, key: str) -> ndarray:
     names = list(texts(data.features))
     if key not in names:
-        raise MissingKey(f"color {quoted(key)} is no feature of the snapshots ({listed(names, 4)})")
+        raise MissingKey(f"color {quoted(key)} is not a feature of data ({listed(names, 4)})")
     values = np.concatenate(data.samples)
     column = names.index(key)
     return values[:, column]

@@ -42,12 +42,12 @@ def comparison(
     show: bool = False,
     save: str | os.PathLike[str] | None = None,
 ) -> Axes:
-    """Draw the scores of methods and baselines, the best at the top.
+    """Draw the scores of methods and baselines, best at the top.
 
     A large mark is the mean over held-out times (or folds) and seeds, its bar one standard error of
-    that mean; small marks are the single scores. Methods are blue discs, predictions without a
-    model grey squares, and the grey area ends at the floor, which another sample of the observed
-    population would score.
+    that mean; small marks are the single scores. Methods are blue discs and predictions without a
+    model grey squares. The grey area ends at the floor, the score of another sample of the observed
+    population.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def comparison(
     Raises
     ------
     KeyError, TypeError, ValueError
-        If it is no such table, or has no such metric or no score of it.
+        If ``table`` is not such a table, or has no values of the metric.
     """
     check_metric(metric, table, list)
     if isinstance(table, pd.DataFrame):
@@ -143,17 +143,17 @@ def predicted(
     show: bool = False,
     save: str | os.PathLike[str] | None = None,
 ) -> Axes:
-    """Draw mean and standard deviation of every feature, simulated against observed, at one time.
+    """Draw simulated against observed mean and standard deviation of every feature at one time.
 
-    On the line they agree. Simulated cells count by their weights; the features that are furthest
-    from the line have their names.
+    On the diagonal they agree. Simulated cells count by their weights; the features farthest from
+    the diagonal are labelled.
 
     Parameters
     ----------
     data : AnnData or Snapshots
         The observed cells.
     traj : Trajectories
-        Continuous states, at the time.
+        Simulated paths of continuous states that include the time.
     time : float
         An observed time.
     use_rep, time_key, time_unit

@@ -43,14 +43,14 @@ def history(
     show: bool = False,
     save: str | os.PathLike[str] | None = None,
 ) -> Axes:
-    """Draw the training loss, the validation and the step that was best.
+    """Draw the training loss, the validation loss and the best step.
 
     Parameters
     ----------
     model : Estimator
         Fitted.
     terms : sequence of str
-        Columns of ``model.history_`` to draw beside the validation.
+        Columns of ``model.history_`` to draw besides the validation loss.
     ax : Axes, optional
         Where to draw; by default a new figure.
     show, save
@@ -74,7 +74,7 @@ def history(
     rows = model.history_
     terms = as_list(terms, "terms", "names of columns of the history")
     if not terms:
-        raise ValueError("terms is empty; name one column of the history at least")
+        raise ValueError("terms is empty; name at least one column of the history")
     _check_terms(rows, terms)
     ax = style.axes(ax, (5.2, 3.4))
     settled = []
@@ -122,10 +122,10 @@ def mass(
     Parameters
     ----------
     traj : Trajectories
-        Without weights the mass is one throughout.
+        Simulated paths; without weights the mass is always one.
     data : Snapshots, optional
         Their ``masses``, if any, are drawn as points, scaled to the simulated mass at the first
-        time that both have.
+        common time.
     time_unit : str
         Unit of time, for the label.
     ax : Axes, optional
@@ -197,10 +197,10 @@ def evaluation(
 ) -> Axes:
     """Draw how far the simulated population is from the observed one, at every time.
 
-    Beside the model stand the unmoved starting cells (what no dynamics at all would score), the
-    floor (what another sample of the observed population, and so a perfect model, would score) and,
-    where the table has a column ``<metric>_ot``, interpolation by optimal transport. Held-out times
-    are marked.
+    Next to the model are the unmoved starting cells (the score without any dynamics), the floor
+    (the score of another sample of the observed population, and so of a perfect model) and, if the
+    table has a column ``<metric>_ot``, interpolation by optimal transport. Held-out times are
+    marked.
 
     Parameters
     ----------

@@ -42,16 +42,16 @@ def fate_triangle(
 ) -> Axes:
     """Draw every cell between its fates: at a corner, that fate is certain.
 
-    A cell lies at ``Σ p_k c_k``, where ``c_k`` are the corners. With three fates the place says all
-    probabilities; with more the corners are those of a polygon, and different fates may share a
-    place.
+    A cell lies at ``Σ p_k c_k``, where ``c_k`` are the corners. With three fates the position shows
+    all probabilities. With more, the corners form a polygon, and different mixes of fates may share
+    a position.
 
     Parameters
     ----------
     adata : AnnData
         With the fates that :func:`dyninfer.tl.fates` wrote.
     fates : sequence of str, optional
-        Three fates or more, in the order of the corners; by default all. Probabilities are scaled
+        At least three fates, in the order of the corners; by default all. Probabilities are scaled
         to sum to one over them.
     color : str, optional
         Column of ``obs`` or gene; by default the most probable fate.
@@ -61,7 +61,7 @@ def fate_triangle(
     Raises
     ------
     KeyError
-        If the AnnData has no fates, or not this one.
+        If the AnnData has no fates, or lacks one of these.
     ValueError
         If there are fewer than three fates.
     """
@@ -71,7 +71,7 @@ def fate_triangle(
         names = _known(fates, names)
     if len(names) < 3:
         raise ValueError(
-            f"a triangle needs three fates at least, found {listed(names)}; use pl.fate_bars"
+            f"a triangle needs at least three fates, found {listed(names)}; use pl.fate_bars"
         )
     shares = table[names].to_numpy()
     total = shares.sum(axis=1, keepdims=True)
@@ -111,14 +111,14 @@ def fate_bars(
     show: bool = False,
     save: str | os.PathLike[str] | None = None,
 ) -> Axes:
-    """Draw the mean fates of every time and label as a bar whose parts sum to one.
+    """Draw the mean fates of every time and label as a stacked bar of height one.
 
     Parameters
     ----------
     table : DataFrame
         From :func:`dyninfer.tl.transition_table`.
     color : dict of colours by fate, or AnnData, optional
-        The AnnData has the colours that :func:`dyninfer.tl.fates` wrote.
+        An AnnData provides the colours that :func:`dyninfer.tl.fates` wrote.
     time_unit : str
         Unit of time, for labels.
     ax, show, save
@@ -183,9 +183,9 @@ def fan(
     show: bool = False,
     save: str | os.PathLike[str] | None = None,
 ) -> Axes:
-    """Draw one feature of simulated paths over time, as a fan for each group of them.
+    """Draw one feature of simulated paths over time, one fan per group of paths.
 
-    The line is the median, the bands hold the middle 50 and 90 % of the paths; paths count by their
+    The line is the median; the bands hold the central 50 and 90 % of the paths, counted by their
     weights.
 
     Parameters
@@ -195,8 +195,8 @@ def fan(
     feature : str, optional
         By default the first.
     color : sequence ``(path,)``, optional
-        A label of every path, such as its fate; each label has a fan. Paths without one are left
-        out.
+        A label of every path, such as its fate; each label gets a fan. Paths without a label are
+        left out.
     time_unit : str
         Unit of time, for labels.
     ax, show, save
@@ -205,7 +205,7 @@ def fan(
     Raises
     ------
     KeyError, TypeError, ValueError
-        If the states jump, the feature is not there, or labels are not one for every path.
+        If the states jump, the feature is missing, or there is not one label per path.
 
     Examples
     --------
@@ -301,5 +301,5 @@ def _palette(fates: list[str], color: Any) -> dict[str, str]:
             return _palette(fates, None)
     for fate in fates:
         if fate not in palette:
-            raise MissingKey(f"color has no colour of the fate {quoted(fate)}")
+            raise MissingKey(f"color has no colour for the fate {quoted(fate)}")
     return {fate: palette[fate] for fate in fates}

@@ -50,7 +50,7 @@ def growth(
     show: bool = False,
     save: str | os.PathLike[str] | None = None,
 ) -> ndarray:
-    """Draw where cells grow and die, each at its own time, and the mass over time.
+    """Draw the growth rate of every cell at its own time, and the mass over time.
 
     Snapshots alone cannot tell growth from drift: cells that moved look like cells that died here
     and were born there. Rates of single cells are hypotheses.
@@ -64,7 +64,7 @@ def growth(
     basis, components, n_neighbors
         As in :func:`~dyninfer.plotting.trajectories`.
     n_times : int
-        Times of the mass curve, which is simulated from the cells of the first time.
+        Number of times of the mass curve, which is simulated from the cells of the first time.
     time_unit : str
         Unit of time, for labels.
     seed : int
@@ -132,7 +132,7 @@ def potential(
 ) -> Axes:
     """Draw the learned potential ``s(t, x)`` at one time, on the cells observed around that time.
 
-    Cells climb it: the velocity is its gradient. Where mass is conserved only differences have a
+    Cells climb it: the velocity is its gradient. If mass is conserved, only differences have a
     meaning, and the mean is subtracted. Parameters as in :func:`stream`.
 
     Raises
@@ -193,7 +193,7 @@ def potential_at(
     value = _field(model.process_, "potential", times, states)
     if value is None:
         raise ValueError(
-            f"the drift of this {type(model).__name__} is not given by a potential; "
+            f"the drift of this {type(model).__name__} does not come from a potential; "
             "use di.pl.stream"
         )
     growth_rate = _field(model.process_, "growth", times[:1], states[:1])
@@ -219,8 +219,8 @@ def stream(
     """Draw the velocity at one time as stream lines, on two features or any embedding.
 
     The velocity is computed in all features at the cells observed around that time (those of the
-    observed times just before and after it, in dark grey), averaged over cells that lie near each
-    other in the picture, and drawn only where there are such cells.
+    observed times just before and after it, in dark grey), averaged over cells that are close
+    together in the picture, and drawn only where there are cells.
 
     Parameters
     ----------

@@ -46,19 +46,19 @@ def sankey(
 ) -> Axes:
     """Draw the flows of labels from time to time.
 
-    The bars of a time are the shares of its labels among the observed cells. A ribbon has the
-    colour of its source, leaves it with its part of the descendants of that bar, and arrives with
-    its part of what the other bar descends from: where it widens, the label grows by it.
+    The bars at a time show the shares of its labels among the observed cells. A ribbon has the
+    colour of its source. Its width at the source is its share of the descendants of that bar; at
+    the target, its share of the ancestry of that bar. A ribbon that widens adds to its target.
 
     Parameters
     ----------
     flows : DataFrame
         From :func:`dyninfer.tl.flows`.
     colors : dict, optional
-        Colours by label; by default a palette for every kind of colour vision, which repeats after
+        Colours by label; by default a palette safe for colour-blind readers, which repeats after
         seven labels.
     min_share : float
-        Ribbons thinner than this at both ends are left out; they are part of the table.
+        Ribbons thinner than this at both ends are not drawn; the table still holds them.
     time_unit : str
         Unit of time, for labels.
     ax : Axes, optional
@@ -69,7 +69,7 @@ def sankey(
     Raises
     ------
     TypeError, ValueError
-        If the table is another, or a label has no colour.
+        If ``flows`` is not such a table, or a label has no colour.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def sankey(
     ends = list(steps["next_time"][:-1])
     begins = list(steps["time"][1:])
     if ends != begins:
-        raise ValueError("the intervals of flows must follow each other; give one table as it is")
+        raise ValueError("the intervals of flows must follow each other; give one unchanged table")
     palette = _palette(flows, colors)
     width = 1.7 * len(times) + 2.0
     ax = style.axes(ax, (width, 4.4))

@@ -50,10 +50,10 @@ def forecasts(
     show: bool = False,
     save: str | os.PathLike[str] | None = None,
 ) -> ndarray:
-    """Draw forecasts of the later part of paths, made from the earlier part, and what was observed.
+    """Draw forecasts of the later part of paths from the earlier part, with the observations.
 
-    Of numbers, bands hold the middle 50 and 90 % of the draws, and the line is their median. Of
-    states, the darker a state the more probable it is.
+    For numbers, bands hold the central 50 and 90 % of the draws, and the line is their median. For
+    states, darker means more probable.
 
     Parameters
     ----------
@@ -62,13 +62,13 @@ def forecasts(
     data : AnnData or Paths
         Read by the keys that ``fit`` was given.
     paths : names, numbers or a mask, optional
-        By default four: those that were held out first.
+        By default four, held-out paths first.
     feature : int
-        Which feature is drawn.
+        Number of the feature to draw.
     past_fraction : float
-        Part of the observations of each path that its forecast is made from.
+        Share of the observations of each path from which its forecast starts.
     n_samples : int
-        Draws of a forecast.
+        Draws per forecast.
     time_unit : str
         Unit of time, for labels.
     seed : int
@@ -88,7 +88,7 @@ def forecasts(
         If the model does not forecast, or a path has fewer than two observations.
     """
     if not hasattr(model, "forecast") or not hasattr(model, "provenance_"):
-        raise TypeError(f"model must be a fitted method of paths, found {brief(model)}")
+        raise TypeError(f"model must be a fitted method for paths, found {brief(model)}")
     if not is_number(past_fraction) or not 0 < past_fraction < 1:
         raise ValueError(f"past_fraction must lie between 0 and 1, found {brief(past_fraction)}")
     check_seed(seed)
@@ -98,7 +98,7 @@ def forecasts(
         paths = held_out_first(model, data, MOST_PATHS)
     few = data[paths]
     if few.lengths.min() < 2:
-        raise ValueError("a path of one observation has no later part to forecast; leave it out")
+        raise ValueError("a path with one observation has no later part to forecast; leave it out")
     targets = model.observations(few)
     if not targets.discrete:
         _check_feature(feature, list(targets.features))
@@ -145,8 +145,8 @@ def rates(
 ) -> Axes:
     """Draw every rate with its interval, on a logarithmic axis.
 
-    A rate whose interval reaches zero has an arrow there; one that the data say nothing about is
-    grey.
+    A rate whose interval reaches zero gets an arrow there; a rate about which the data say nothing
+    is grey.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ def rates(
     Raises
     ------
     KeyError, TypeError, ValueError
-        If it is no such table, or has no rate above zero.
+        If ``table`` is not such a table, or has no rate above zero.
 
     Examples
     --------

@@ -39,12 +39,13 @@ def trends(
     show: bool = False,
     save: str | os.PathLike[str] | None = None,
 ) -> ndarray:
-    """Draw the expression of genes along simulated paths, a panel for every gene.
+    """Draw gene expression along simulated paths, one panel per gene.
 
     Parameters
     ----------
     table : DataFrame
-        From :func:`dyninfer.tl.trends`: the line is the mean over paths, the band what it says.
+        From :func:`dyninfer.tl.trends`: the line is the mean over paths, the band the one in the
+        table.
     time_unit : str
         Unit of time, for labels.
     ax : array of Axes, optional
@@ -55,7 +56,7 @@ def trends(
     Returns
     -------
     array ``(row, column)`` of Axes
-        Those that no gene is left for are empty.
+        Panels without a gene are empty.
 
     Raises
     ------
@@ -129,17 +130,17 @@ def heatmap(
     show: bool = False,
     save: str | os.PathLike[str] | None = None,
 ) -> Axes:
-    """Draw the trends of many genes as a map, in the order of their peaks.
+    """Draw the trends of many genes as a heatmap, in the order of their peaks.
 
-    Every gene is shifted and scaled to mean zero and standard deviation one over time; a gene that
-    does not change is zero throughout.
+    Every gene is shifted and scaled to mean zero and standard deviation one over time; a constant
+    gene is zero throughout.
 
     Parameters
     ----------
     table : DataFrame
         From :func:`dyninfer.tl.trends`.
     fate : str, optional
-        Needed where the table has several.
+        Needed if the table has several fates.
     time_unit : str
         Unit of time, for labels.
     ax, show, save
@@ -148,7 +149,7 @@ def heatmap(
     Raises
     ------
     KeyError, TypeError, ValueError
-        If it is no such table, or the fate is not there.
+        If ``table`` is not such a table, or the fate is missing.
 
     Examples
     --------

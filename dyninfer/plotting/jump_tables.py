@@ -51,7 +51,7 @@ def prevalence(
     show: bool = False,
     save: str | os.PathLike[str] | None = None,
 ) -> ndarray:
-    """Draw the observed share of every state over time, and the share that a model expects.
+    """Draw the observed and the expected share of every state over time.
 
     Parameters
     ----------
@@ -122,8 +122,7 @@ def implied_timescales(
 ) -> Axes:
     """Draw time scales against the lag, with those of a model as dashed lines.
 
-    In the grey region a time scale is shorter than the lag, and what is left of it cannot be
-    counted.
+    In the grey region a time scale is shorter than the lag and can no longer be estimated.
 
     Parameters
     ----------
@@ -137,7 +136,7 @@ def implied_timescales(
     Raises
     ------
     KeyError, TypeError, ValueError
-        If it is no such table, or none of its time scales is finite.
+        If ``table`` is not such a table, or none of its time scales is finite.
 
     Examples
     --------

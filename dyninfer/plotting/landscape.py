@@ -43,14 +43,14 @@ def landscape(
     """Draw the height ``−s(t, x)`` of the learned potential over a plane; cells run downhill.
 
     The potential is computed in all features at the cells observed around the time, averaged over
-    cells that lie near each other in the picture, and drawn only where there are such cells; a few
-    cells apart from all others are dots without a surface. What runs downhill in all features need
-    not do so in two of them.
+    cells that are close together in the picture, and drawn only where there are cells; isolated
+    cells are dots without a surface. A path that runs downhill in all features need not do so in
+    two of them.
 
     Parameters
     ----------
     model : SnapshotEstimator
-        Fitted, with a drift that a potential gives.
+        Fitted, with a drift that comes from a potential.
     data : AnnData or Snapshots
         What it was fitted on.
     time : float, optional
@@ -58,16 +58,16 @@ def landscape(
     basis, components, n_neighbors
         As in :func:`~dyninfer.plotting.trajectories`.
     kind : {"2d", "3d"}
-        A map with lines of equal height, or a surface.
+        A map with contour lines, or a surface.
     ax : Axes, optional
-        Where to draw, of the projection "3d" for a surface; by default a new figure.
+        Where to draw, with projection "3d" for a surface; by default a new figure.
     show, save
         As in :func:`~dyninfer.plotting.trajectories`.
 
     Raises
     ------
     ValueError
-        If the process has no potential, or ``kind`` or the axes are of another kind.
+        If the process has no potential, or ``kind`` or the axes are invalid.
 
     Examples
     --------
@@ -154,5 +154,5 @@ def _surface_axes(ax: Any) -> Any:
         ax.view_init(elev=38, azim=-60)
         ax.set_box_aspect(None, zoom=0.88)
     if not hasattr(ax, "plot_surface"):
-        raise ValueError('kind="3d" needs axes of the projection "3d"; give those, or leave ax out')
+        raise ValueError('kind="3d" needs an ax with projection="3d"; give one, or leave ax out')
     return ax

@@ -50,29 +50,30 @@ def animation(
     show: bool = False,
     save: str | os.PathLike[str] | None = None,
 ) -> FuncAnimation:
-    """Move simulated cells over the observed ones, a frame for every stored time.
+    """Animate simulated cells over the observed ones, one frame per stored time.
 
     Parameters
     ----------
     data, traj, basis, components, n_paths, color, use_rep, time_key, time_unit, n_neighbors, seed
         As in :func:`~dyninfer.plotting.trajectories`.
     fps : int
-        Frames in a second.
+        Frames per second.
     ax, show
         As in :func:`~dyninfer.plotting.trajectories`.
     save : path, optional
-        A ``.gif``, or, where ffmpeg is installed, an ``.mp4``. A name without ending gets the one
-        of the best that can be written: ``.mp4``, else ``.gif``.
+        A ``.gif``, or an ``.mp4`` if ffmpeg is installed. A name without an ending gets ``.mp4`` if
+        that can be written, else ``.gif``.
 
     Returns
     -------
     matplotlib.animation.FuncAnimation
-        Keep it for as long as it runs. Its axes are those given, or ``plt.gca()``.
+        Keep a reference to it while it runs. Its axes are those given, or ``plt.gca()``.
 
     Raises
     ------
     KeyError, TypeError, ValueError
-        As in :func:`~dyninfer.plotting.trajectories`, or if no writer knows the ending of the file.
+        As in :func:`~dyninfer.plotting.trajectories`, or if the format of the file cannot be
+        written.
     """
     from matplotlib.animation import FuncAnimation
 
@@ -174,7 +175,7 @@ def _check_file(save: Any) -> Path:
     is_there = {ending: writers.is_available(name) for ending, name in WRITERS.items()}
     if not any(is_there.values()):
         raise ValueError(
-            "nothing is installed that writes films: install ffmpeg for .mp4, or pillow for .gif"
+            "no writer of films is installed: install ffmpeg for .mp4, or pillow for .gif"
         )
     if not path.suffix:
         best = next(ending for ending in WRITERS if is_there[ending])

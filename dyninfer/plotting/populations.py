@@ -49,11 +49,10 @@ def trajectories(
     show: bool = False,
     save: str | os.PathLike[str] | None = None,
 ) -> Axes:
-    """Draw simulated paths, coloured by time or by what cells are, over the observed cells.
+    """Draw simulated paths over the observed cells, coloured by time, label or gene.
 
     Every path starts at a ring and ends at a disc; its opacity is its weight at that time, relative
-    to the heaviest paths. Paths that diverged are left out. With one feature the picture shows it
-    against time.
+    to the heaviest paths. Paths that diverged are left out. A single feature is drawn against time.
 
     Parameters
     ----------
@@ -62,23 +61,22 @@ def trajectories(
     traj : Trajectories
         Continuous states.
     basis : str, optional
-        Key of ``obsm`` ("X_umap" or "umap"). Where the simulation lives in other coordinates,
-        states are placed by their nearest cells
-        (:func:`~dyninfer.plotting.plane.neighbor_projection`). By default two of the simulated
-        features.
+        Key of ``obsm`` ("X_umap" or "umap"). If the simulation uses other coordinates, states are
+        placed by their nearest cells (:func:`~dyninfer.plotting.plane.neighbor_projection`). By
+        default two of the simulated features.
     components : pair of ints
         Which two coordinates.
     n_paths : int
-        Paths drawn at most, chosen at random.
+        Largest number of paths drawn, chosen at random.
     use_rep : str, optional
         Representation of the AnnData that was simulated; by default the one whose features have the
         same names.
     time_key : str, optional
-        Column of ``obs`` with the times; needed with one feature only.
+        Column of ``obs`` with the times; needed only with a single feature.
     time_unit : str
         Unit of time, for labels.
     n_neighbors : int
-        Nearest cells that place a state in another embedding.
+        Number of nearest cells that place a state in another embedding.
     seed : int
         Fixes the choice of paths.
     color : str, optional
@@ -89,7 +87,7 @@ def trajectories(
     show : bool
         Open the figure on the screen.
     save : path, optional
-        File to save the figure in; its ending says the format (.png, .pdf, .svg).
+        File for the figure; its ending sets the format (.png, .pdf, .svg).
 
     Raises
     ------
@@ -179,7 +177,7 @@ def marginals(
     show: bool = False,
     save: str | os.PathLike[str] | None = None,
 ) -> ndarray:
-    """Draw the observed population above the simulated one, a column for every time.
+    """Draw the observed population above the simulated one, one column per time.
 
     Parameters
     ----------
@@ -188,7 +186,7 @@ def marginals(
     traj : Trajectories
         Continuous states.
     times : sequence of floats, optional
-        Observed times; by default all that lie in the simulated range, or six of them.
+        Observed times; by default all in the simulated range, at most six.
     basis, components, use_rep, n_neighbors
         As in :func:`trajectories`.
     hold_out : float or list of floats, optional

@@ -36,11 +36,11 @@ def reliability(
     show: bool = False,
     save: str | os.PathLike[str] | None = None,
 ) -> Axes:
-    """Draw observed shares over predicted ones, with 95 % intervals.
+    """Draw observed against predicted shares, with 95 % intervals.
 
-    On the diagonal, what is said to be likely happens as often as was said. Above it predictions
-    are too low, below too high; a curve flatter than the diagonal is too sure of itself. Areas of
-    marks are numbers of predictions.
+    On the diagonal, events happen as often as predicted. Above it predictions are too low, below it
+    too high; a curve flatter than the diagonal is overconfident. The area of a mark is its number
+    of predictions.
 
     Parameters
     ----------

@@ -244,7 +244,7 @@ def finish(ax: Any, *, show: bool, save: str | os.PathLike[str] | None) -> Any:
         formats = figure.canvas.get_supported_filetypes()
         if ending not in formats:
             raise ValueError(
-                f"save must end in a format of pictures ({', '.join(sorted(formats))}), "
+                f"save must end in an image format ({', '.join(sorted(formats))}), "
                 f"found {brief(path.name)}"
             )
         buffer = io.BytesIO()

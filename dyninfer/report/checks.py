@@ -103,7 +103,7 @@ def check_table(table: Any, name: str) -> None:
     if not isinstance(table, pd.DataFrame):
         raise TypeError(f"{name} must be what model.evaluate returned, found {brief(table)}")
     if len(table) == 0:
-        raise ValueError(f"{name} has no rows; evaluate the model at one time at least")
+        raise ValueError(f"{name} has no rows; evaluate the model at at least one time")
     _check_numbers(table, "time", name)
 
 

@@ -109,7 +109,9 @@ def write_report(
     sentences = belief(model, evaluation, time_unit)
     if tables.is_of_paths(model):
         if long_run is not None:
-            raise ValueError("long_run is of snapshots, and this model is of paths; leave it out")
+            raise ValueError(
+                "long_run is for models of snapshots, and this one is of paths; leave it out"
+            )
         scores = _path_scores(model, evaluation)
     else:
         scores = _population_scores(model, evaluation, long_run, time_unit)

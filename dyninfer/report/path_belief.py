@@ -36,7 +36,7 @@ def path_belief(table: pd.DataFrame) -> list[str]:
         if column not in table:
             raise MissingKey(f"table has no column {column!r}; give what model.evaluate returned")
     if len(table) == 0:
-        raise ValueError("table has no rows; evaluate the model on one path at least")
+        raise ValueError("table has no rows; evaluate the model on at least one path")
     is_held_out = table["held_out"].astype(bool)
     if is_held_out.any():
         scored = PathScores(table[is_held_out], "held-out")

@@ -66,94 +66,93 @@ def simulate(
     compile: bool = False,
     to: Target | TrajectoryStore | None = None,
 ) -> Trajectories:
-    """Run a process from given states and keep the requested times.
+    """Run a process from given states and store it at the requested times.
 
     Parameters
     ----------
     process : Diffusion, MarkovJump, FractionalDiffusion or another registered kind
         What was learned.
     x0 : array or Tensor, ``(n, d)``, or states ``(n,)`` of a jump process
-        States at ``times[0]``, in the user's units. Float64 gives float64 results, everything else
-        float32. The run takes place on the device, and in the precision, of the process' parameters
-        where it has any; a fitted process runs in that of the states, and computes its fields in
-        that of its weights. Where ``x0`` is a tensor, grad mode is on, and ``x0`` or a parameter
-        requires grad, results carry their graph; an array, or ``torch.no_grad()``, avoids that
-        memory. States of a jump process are numbers or names; None draws them from its initial
+        States at ``times[0]``, in the units of the data. Float64 gives float64 results, everything
+        else float32. The run uses the device and precision of the parameters of the process, if it
+        has any. A fitted process runs in the precision of the states, and computes its fields in
+        that of its weights. If ``x0`` is a tensor, grad mode is on, and ``x0`` or a parameter
+        requires grad, results carry their graph; an array or ``torch.no_grad()`` saves that memory.
+        States of a jump process are numbers or names; None draws them from its initial
         distribution, ``n_paths`` of them.
     times : array, ``(time,)``
-        Output times in the user's units: increasing, or decreasing with ``backward=True``. The
-        first is that of ``x0``.
+        Output times in the unit of the data: increasing, or decreasing with ``backward=True``. The
+        first is the time of ``x0``.
     solver : Solver or str, optional
         One of :mod:`dyninfer.solvers <dyninfer.simulation.solvers>`, such as
-        ``di.solvers.RungeKutta4(dt=0.01)``, or its short spelling, such as ``"tsit5"``,
-        ``"dopri5"`` or ``"torchsde:srk:adaptive"``. By default: ``Tsit5()`` for a flow without
-        noise, ``SRA1()`` where the noise does not depend on the state, ``EulerMaruyama()`` where it
-        does, ``Skeleton()`` for a jump process, ``FractionalEuler()`` for fractional noise.
+        ``di.solvers.RungeKutta4(dt=0.01)``, or its short name, such as ``"tsit5"``, ``"dopri5"`` or
+        ``"torchsde:srk:adaptive"``. By default: ``Tsit5()`` for a flow without noise, ``SRA1()``
+        for noise that does not depend on the state, ``EulerMaruyama()`` for noise that does,
+        ``Skeleton()`` for a jump process, ``FractionalEuler()`` for fractional noise.
     noise : float or callable, optional
-        ``ε`` in ``dX = (v ± ε s) dt + √(2ε) dW`` for a diffusion with a score ``s``, where
-        ``v = drift − ½ diffusion² s`` and the sign is minus backward in time: every ε gives the
-        same marginals, 0 the deterministic flow. A callable takes the time as a scalar tensor. By
-        default the process' own noise.
+        ``ε`` in ``dX = (v ± ε s) dt + √(2ε) dW`` for a diffusion with a score ``s``, where ``v =
+        drift − ½ diffusion² s`` and the sign is minus backward in time: every ε gives the same
+        marginals, 0 the deterministic flow. A callable takes the time as a scalar tensor. By
+        default the noise of the process itself.
     backward : bool
-        Run time downwards (diffusions).
+        Run backward in time (diffusions).
     n_paths : int, optional
         Number of paths, drawn from the rows of ``x0``: with replacement if larger than ``n``,
         without if smaller. By default every row once.
     resample : float in (0, 1], optional
-        Where the effective sample size falls below this fraction at an output time, paths are drawn
-        anew in proportion to their weights; ``parents`` then tells who descends from whom.
+        If the effective sample size falls below this fraction at an output time, paths are
+        resampled in proportion to their weights; ``parents`` then records the ancestry.
     seed : int
-        Everything random derives from it. The noise of path ``i`` of a diffusion, fractional or
-        not, depends on ``(seed, i)`` alone, so neither ``chunk_size`` nor ``n_paths`` changes it.
-        (That of torchsde's adaptive steps, and of its log_ode, depends on all paths of a run, which
-        therefore refuses ``chunk_size``.)
+        Determines every random number. The noise of path ``i`` of a diffusion, fractional or not,
+        depends only on ``(seed, i)``, so neither ``chunk_size`` nor ``n_paths`` changes it. (With
+        adaptive steps of torchsde, and with its log_ode, it depends on all paths of a run, so
+        ``chunk_size`` is refused.)
     chunk_size : int, optional
         Paths run at once; by default what fits a working set of 256 MiB, or 4 GiB on a GPU. It
-        changes no path beyond rounding: products of matrices round differently in other sizes.
+        changes paths only by rounding, because matrix products of other sizes round differently.
     progress : bool
         Show a progress bar.
     differentiable : bool
-        Ask for gradients, and for an error where there are none. States are then functions of
-        ``x0``, of the parameters of the process, and of tensors that its functions use, with the
-        noise held fixed. All steps stay in memory. Jumps and ``resample`` have no slope, and are
-        refused.
+        Require gradients, with an error if there are none. States are then functions of ``x0``, of
+        the parameters of the process, and of tensors that its functions use, at fixed noise. All
+        steps stay in memory. Jumps and ``resample`` have no derivative and are refused.
     compile : bool
         Compile the drift with ``torch.compile`` (diffusions): some twenty seconds at the first
         call, faster steps of networks after it. Results are the same but for rounding. On a CPU it
         needs a C++ compiler.
     to : path, optional
-        A ``.zarr`` to write: each chunk of paths goes to the disk when it is done, so that memory
-        holds the states of one chunk, and the weights. The paths are the same. The states of the
-        result lie in that file, on the CPU and without gradients, and are read where they are used;
-        ``Trajectories.load`` reads all of them. A run that fails leaves the file that was there.
-        Jump processes and ``resample``, which look at all paths at once, are refused.
+        A ``.zarr`` to write: each chunk of paths is written when it is done, so that memory holds
+        the states of one chunk, and the weights. The paths are the same. States of the result stay
+        in that file, without gradients, and are read on the CPU when used; ``Trajectories.load``
+        reads them all. A failed run leaves an existing file unchanged. Jump processes and
+        ``resample``, which need all paths at once, are refused.
 
     Returns
     -------
     Trajectories
         ``states`` ``(path, time, feature)``, or integers ``(path, time)`` of a jump process;
-        ``origin`` is the row of ``x0`` that each path starts from; float64 ``log_weights``
-        ``(path, time)`` starting at 0 where the process grows; ``status`` 1 for paths that
-        diverged, whose states are NaN from then on. ``attrs["ess"]`` is the effective sample size
-        at each time, before any resampling. ``attrs["evaluations"]`` is how often an equation was
-        evaluated for a path, on average.
+        ``origin`` is the row of ``x0`` that each path starts from; float64 ``log_weights`` ``(path,
+        time)``, starting at 0, if the process grows; ``status`` is 1 for paths that diverged, whose
+        states are NaN from then on. ``attrs["ess"]`` is the effective sample size at each time,
+        before any resampling. ``attrs["evaluations"]`` is the mean number of evaluations of the
+        equation per path.
 
     Raises
     ------
     TypeError
-        If the process is of no known kind, or an argument is of the wrong type.
+        If the kind of process is unknown, or an argument has the wrong type.
     ValueError
-        If an argument has a value that cannot be run; the message names it and the remedy.
+        If the value of an argument is invalid; the message names it and the remedy.
     MemoryError
-        If the result alone would be larger than the memory of the machine.
+        If the result alone would exceed the memory of the machine.
     RuntimeError
-        If one of torchdiffeq's adaptive methods gives up; the message names the time and the number
-        of paths.
+        If an adaptive method of torchdiffeq gives up; the message names the time and the number of
+        paths.
 
     Warns
     -----
     RuntimeWarning
-        Once, where paths diverged, with their number and the first output time.
+        Once, if paths diverged, with their number and the first output time.
 
     Examples
     --------
@@ -258,7 +257,7 @@ def _check_gradients(options: Options) -> None:
     if not torch.is_grad_enabled():
         raise ValueError(
             "differentiable=True asks for gradients, but they are turned off here, by "
-            "torch.no_grad() or by a model that keeps none; run its process_ by di.simulate, "
+            "torch.no_grad() or by a model that keeps none; run its process_ with di.simulate, "
             "outside of no_grad"
         )
     options.refuse(

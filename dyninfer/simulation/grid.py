@@ -121,11 +121,11 @@ def _check_order(times: Tensor, backward: bool) -> None:
         return
     if backward and (gaps > 0).all():
         raise ValueError(
-            "times increase but backward=True runs time downwards; reverse them: times[::-1]"
+            "times increase but backward=True runs back in time; reverse them: times[::-1]"
         )
     if not backward and (gaps < 0).all():
         raise ValueError(
-            "times decrease; pass backward=True to run time downwards, or reverse them: times[::-1]"
+            "times decrease; pass backward=True to run back in time, or reverse them: times[::-1]"
         )
     order = "increase"
     if backward:

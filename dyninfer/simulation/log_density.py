@@ -38,17 +38,17 @@ def log_density(
     chunk_size: int | None = None,
     solver: Tsit5 | None = None,
 ) -> Tensor:
-    """Log-density at ``times[1]`` of a flow that had ``base_log_density`` at ``times[0]``.
+    """Log-density at ``times[1]`` of a flow with ``base_log_density`` at ``times[0]``.
 
-    Along the deterministic flow ``dx/dt = v`` that shares the marginals of the process,
-    ``d log ρ / dt = growth − ∇·v`` (Chen et al., 2018, Theorem 1; with growth the density is that
-    of mass, not normalised). Every point is followed back to ``times[0]`` with its own steps.
+    Along the deterministic flow ``dx/dt = v`` that shares the marginals of the process, ``d log ρ /
+    dt = growth − ∇·v`` (Chen et al., 2018, Theorem 1; with growth it is the density of mass, not
+    normalised). Every point is followed back to ``times[0]`` with its own steps.
 
     Parameters
     ----------
     process : Diffusion
-        With noise it needs a score: ``v = drift − ½ diffusion² score``. Where drift and score are
-        learned, the process with noise has another density: :func:`log_density_with_noise`.
+        With noise it needs a score: ``v = drift − ½ diffusion² score``. If drift and score are
+        learned, simulations with noise have a different density: :func:`log_density_with_noise`.
     x : array or Tensor, ``(n, d)``
         Points at ``times[1]``, in the user's units.
     times : (float, float)
@@ -56,13 +56,13 @@ def log_density(
     base_log_density : callable, ``(n, d) -> (n,)``
         Log-density at ``times[0]``.
     trace : {"exact", "hutchinson"}
-        How the divergence is computed: exactly, at the cost of about ``d`` evaluations (or the
-        process' own ``divergence``, where it knows one), or estimated without bias at the cost of
-        two (Hutchinson, 1989).
+        How the divergence is computed: exactly, at the cost of about ``d`` evaluations (or by the
+        ``divergence`` of the process, if it has one), or estimated without bias at the cost of two
+        (Hutchinson, 1989).
     n_probes : int
-        Random signs per point for ``"hutchinson"``, fixed along the way.
+        Random signs per point for ``"hutchinson"``, fixed along the path.
     seed : int
-        Seed of the signs; those of point ``i`` depend on ``(seed, i)`` alone.
+        Seed of the signs; those of point ``i`` depend only on ``(seed, i)``.
     chunk_size : int, optional
         Points followed at once; by default about 65,536 / d.
     solver : Tsit5, optional
@@ -140,15 +140,15 @@ def log_density_with_noise(
     chunk_size: int | None = None,
     solver: Solver | str | None = None,
 ) -> NoisyDensity:
-    r"""Log-density at ``times[1]`` of ``dX = (v + ε s) dt + √(2ε) dW``, by paths back to the base.
+    r"""Log-density at ``times[1]`` of ``dX = (v + ε s) dt + √(2ε) dW``, by paths back in time.
 
-    With the true velocity and score every ε has the density of the flow; with learned ones each
-    has its own, and this is the one that ``simulate(..., noise=ε)`` draws from:
+    With the true velocity and score, every ε gives the density of the flow. With learned ones each
+    ε has its own density, and this is the one that ``simulate(..., noise=ε)`` draws from:
 
     .. math:: \rho(t_1, x) = E\Big[\exp\Big(-\int \nabla\cdot(v + \varepsilon s)(t, Y_t)\,dt\Big)
         \rho_0(Y_{t_0})\Big]
 
-    over paths that run down from ``x`` (arXiv 2303.08797, section 2.5).
+    over paths that run back from ``x`` (arXiv 2303.08797, section 2.5).
 
     Parameters
     ----------
@@ -165,14 +165,14 @@ def log_density_with_noise(
     n_paths : int
         Paths from every point, at least 2.
     trace : {"exact", "hutchinson"}
-        How the divergence is computed. Signs vary between paths, so that with "hutchinson" the
-        density has a bias where the divergence is large; the bound has none.
+        How the divergence is computed. Signs vary between paths, so with "hutchinson" the density
+        is biased if the divergence is large; the bound is not.
     seed : int
         Seed of the noise and the signs.
     chunk_size : int, optional
         Paths followed at once; by default about 65,536 / d.
     solver : Solver or str, optional
-        By default ``SRA1()``, a hundred steps. Their bias is beside the errors that are given.
+        By default ``SRA1()`` with a hundred steps. The standard errors do not include its bias.
 
     Returns
     -------
@@ -187,13 +187,12 @@ def log_density_with_noise(
     Warns
     -----
     UserWarning
-        Where the density of more than a twentieth of the points has a standard error above half of
-        itself.
+        If for more than a twentieth of the points the standard error exceeds half of the density.
     """
     points, span, seed = _points_and_span(process, x, times, base_log_density, trace, seed)
     check_count(n_paths, "n_paths")
     if n_paths < 2:
-        raise ValueError(f"n_paths must be at least 2, of which errors are found, found {n_paths}")
+        raise ValueError(f"n_paths must be at least 2, to estimate errors, found {n_paths}")
     if chunk_size is not None:
         check_count(chunk_size, "chunk_size")
     settings = BackwardPaths(

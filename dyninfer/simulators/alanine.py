@@ -26,17 +26,16 @@ _RATES = (
 
 @dataclass(frozen=True, kw_only=True)
 class AlanineDipeptide(System):
-    """A stand-in for the molecule: six states in equilibrium, read every picosecond or so.
+    """A stand-in for alanine dipeptide: six states in equilibrium, read about every picosecond.
 
     Its rates are those that NeuralMJP (Seifner and Sánchez 2023, ICML) inferred from a molecular
-    dynamics simulation of alanine dipeptide; they span more than three decades. Nothing of the
-    molecule that such a chain cannot show, such as recrossings at short lags, is in its data. Times
-    are in nanoseconds.
+    dynamics simulation of alanine dipeptide; they span more than three decades. What a Markov chain
+    cannot show, such as recrossings at short lags, is not in its data. Times are in nanoseconds.
 
     Parameters
     ----------
     label_noise : float
-        Share of labels that are wrong, evenly over the other states.
+        Share of wrong labels, spread evenly over the other states.
 
     Examples
     --------

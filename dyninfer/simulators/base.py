@@ -34,9 +34,9 @@ _NUMBERS = (int, float, np.integer, np.floating)
 
 
 class System:
-    """A system whose parameters, the fields of a frozen dataclass, are checked when it is made.
+    """A system whose parameters, the fields of a frozen dataclass, are checked on creation.
 
-    Its public methods leave the default device of the program aside, as every door does.
+    Its public methods ignore the default device of the program.
     """
 
     def __init_subclass__(cls, **options: Any):
@@ -60,7 +60,7 @@ class System:
         self._check()
 
     def _check(self) -> None:
-        """Raise a ValueError naming a parameter that cannot be."""
+        """Raise a ValueError that names an invalid parameter."""
 
     def _check_positive(self, *names: str) -> None:
         """Raise a ValueError naming the first of these parameters that is not positive."""
@@ -76,10 +76,10 @@ class System:
 class Simulator(System):
     """A system whose truth is known: its parameters are the fields of a frozen dataclass.
 
-    A subclass gives :meth:`process` (the true fields) and :meth:`sample` (the population at a
-    time); :meth:`snapshots` follows from them. Where ``grows`` is true, ``n`` counts the founders
-    of a culture, a sample holds all cells alive at its time, and snapshots carry ``masses`` (cells
-    per founder).
+    A subclass defines :meth:`process` (the true fields) and :meth:`sample` (the population at a
+    time); :meth:`snapshots` follows from them. If ``grows`` is true, ``n`` counts the founders of a
+    culture, a sample holds all cells alive at its time, and snapshots carry ``masses`` (cells per
+    founder).
     """
 
     grows = False
@@ -93,9 +93,9 @@ class Simulator(System):
         raise NotImplementedError(f"{type(self).__name__} must define sample(t, n, seed)")
 
     def snapshots(self, times: Iterable[float], n: int, seed: int = 0) -> Snapshots:
-        """Sample ``n`` individuals, or the offspring of ``n`` founders, at each time.
+        """Sample ``n`` individuals, or the descendants of ``n`` founders, at each time.
 
-        All samples are independent: none of one time is paired with one of another.
+        All samples are independent; nothing pairs those of different times.
         """
         from dyninfer.data.snapshots import Snapshots
 

@@ -19,18 +19,18 @@ from dyninfer.simulators.observed_jumps import observed_jumps
 
 @dataclass(frozen=True, kw_only=True)
 class BirthDeath(System):
-    """Numbers from 0 to ``largest``, which go up and down by one.
+    """A number between 0 and ``largest`` that goes up and down by one.
 
     Up at ``birth``, down at ``death`` or, with ``per_individual``, at ``death · number``. With it,
-    this is the transcription of a gene, stationary Poisson of mean ``birth / death`` cut at
-    ``largest``; without, a queue, stationary geometric (M/M/1/K).
+    this models transcription of a gene (stationary Poisson with mean ``birth / death``, truncated
+    at ``largest``); without, a queue (M/M/1/K, stationary geometric).
 
     Parameters
     ----------
     birth, death : float
-        Rates per time unit; positive.
+        Rates per unit of time; positive.
     largest : int
-        Largest number, at least 1; births end there.
+        Largest number, at least 1; no births happen there.
     per_individual : bool
         Whether deaths are proportional to the number.
 
@@ -61,7 +61,7 @@ class BirthDeath(System):
     def stationary(self) -> ndarray:
         """Stationary distribution ``(largest + 1,)``.
 
-        Products of births over deaths, by detailed balance.
+        From products of birth over death rates, by detailed balance.
         """
         up, down = self._rates
         ratios = (up / down).numpy()
@@ -70,19 +70,19 @@ class BirthDeath(System):
         return weight / weight.sum()
 
     def mean_passage_time(self, start: int = 0, target: int | None = None) -> float:
-        """Mean time from ``start`` up to ``target > start``, for the first time.
+        """Mean first-passage time from ``start`` up to ``target > start``.
 
         ``Σ_{k=start}^{target−1} Σ_{j≤k} π_j / (π_k birth_k)`` (Karlin and Taylor 1975, chapter 4).
 
         Parameters
         ----------
         start, target : int
-            Numbers; the target is the largest one by default.
+            Numbers; the target is by default the largest.
 
         Raises
         ------
         ValueError
-            If ``target`` does not lie above ``start``, within the numbers.
+            If ``target`` is not above ``start``, or one of them is out of range.
         """
         if target is None:
             target = self.largest

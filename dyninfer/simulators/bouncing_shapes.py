@@ -26,13 +26,13 @@ _FASTEST = 4
 
 @dataclass(frozen=True, kw_only=True)
 class BouncingShapes(System):
-    """Grey videos of one or two shapes that move as the digits of stochastic moving MNIST [1]_ do.
+    """Grey videos of one or two shapes that move like the digits of stochastic moving MNIST [1]_.
 
-    A shape moves by its velocity from frame to frame. Where its box meets a wall, its velocity is
-    drawn anew: the component across the wall from 1 to 4, away from it, the one along the wall from
-    −4 to 4, all integers alike; their unit is ``size / 64`` pixels per frame. Shapes pass through
-    each other, and grey values add up to 1 at most. Each shape is a disc, a square or a triangle,
-    drawn with smooth edges and of the same width.
+    A shape moves by its velocity from frame to frame. When its box meets a wall, its velocity is
+    drawn again from equally likely integers: the component away from the wall from 1 to 4, the one
+    along the wall from −4 to 4, in units of ``size / 64`` pixels per frame. Shapes pass through
+    each other; their grey values add up to at most 1. Each shape is a disc, a square or a triangle
+    of the same width, with smooth edges.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class BouncingShapes(System):
     n_shapes : int
         1 or 2.
     width : float
-        Width and height of a shape as a share of the frame's side, between 0 and 1.
+        Width and height of a shape as a share of the side of the frame, between 0 and 1.
     interval : float
         Time between two frames; positive.
 
@@ -85,7 +85,7 @@ class BouncingShapes(System):
     def frames(self, n_frames: int, n: int, seed: int = 0) -> Tensor:
         """Record ``n`` videos, ``(n, n_frames, size, size)`` float32.
 
-        Each depends on the seed and its own number alone.
+        Each depends only on the seed and its own number.
         """
         check_draw(n, seed)
         # Python's own numbers, which do not overflow.
@@ -101,15 +101,15 @@ class BouncingShapes(System):
         return torch.stack(frames, dim=1)
 
     def motion(self, n_frames: int, n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-        """Draw what moves, and where.
+        """Draw the shapes and their motion.
 
         Returns
         -------
         shapes : Tensor of int64, ``(n, n_shapes)``
             0 for a disc, 1 for a square, 2 for a triangle.
         centres : Tensor, ``(n, n_frames, n_shapes, 2)``
-            Centres of their boxes, down and to the right, in pixels from the upper left corner of
-            the frame; float64.
+            Centres of the boxes as (row, column), in pixels from the upper left corner of the
+            frame; float64.
         """
         check_draw(n, seed)
         n_images = int(n) * check_count(n_frames, "n_frames")
@@ -152,7 +152,7 @@ class BouncingShapes(System):
         return shapes, torch.stack(centres, dim=1)
 
     def render(self, shapes: Tensor, centres: Tensor) -> Tensor:
-        """Draw shapes ``(..., n_shapes)`` by their numbers at centres ``(..., n_shapes, 2)``.
+        """Draw shapes, given by number ``(..., n_shapes)``, at centres ``(..., n_shapes, 2)``.
 
         Returns
         -------

@@ -20,23 +20,22 @@ Rates = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True, kw_only=True)
 class BranchingPopulation(Simulator):
-    """A progenitor population that commits to one of two fates, which grow at different rates.
+    """A progenitor population that commits to one of two fates with different growth rates.
 
-    A cell moves by ``dX = −speed ∇V dt + σ dW`` with
-    ``V = ½ (x₁ − 2)² − ½ (x₁ − 1) x₂² + ¼ x₂⁴ + ½ |x_rest|²``: x₁ is maturation, and when it passes
-    1 the valley splits into an upper and a lower fate at ``(3, ±√2)``. It divides at rate b(x) and
-    dies at rate d(x), which pass smoothly from the lower to the upper fate's value as x₂ changes
-    sign. Cells are independent, so the expected density obeys
-    ``∂ρ/∂t = −∇·(drift ρ) + ½ σ² Δρ + (b − d) ρ``: this is :meth:`process`.
+    A cell moves by ``dX = −speed ∇V dt + σ dW`` with ``V = ½ (x₁ − 2)² − ½ (x₁ − 1) x₂² + ¼ x₂⁴ + ½
+    |x_rest|²``: x₁ is maturation, and where it passes 1 the valley splits into an upper and a lower
+    fate at ``(3, ±√2)``. A cell divides at rate b(x) and dies at rate d(x); both change smoothly
+    from the lower to the upper fate as x₂ changes sign. Cells are independent, so the expected
+    density obeys ``∂ρ/∂t = −∇·(drift ρ) + ½ σ² Δρ + (b − d) ρ``: this is :meth:`process`.
 
     Parameters
     ----------
     birth_upper, birth_lower : float
-        Division rates of the two fates, per time unit.
+        Division rates of the two fates, per unit of time.
     death_upper, death_lower : float
-        Death rates of the two fates, per time unit.
+        Death rates of the two fates, per unit of time.
     speed : float
-        Rate of descent in the landscape, per time unit; positive.
+        Rate of descent in the landscape, per unit of time; positive.
     sigma : float
         Noise, in state units per square root of time; positive.
     switch : float
@@ -46,8 +45,8 @@ class BranchingPopulation(Simulator):
     dimension : int
         Number of coordinates, at least 2.
     dt : float
-        Time step of the simulation. Counts are exact for constant rates at any step; motion and
-        varying rates have an error of second order in the step.
+        Time step of the simulation. For constant rates, counts are exact at any step; motion and
+        varying rates have a second-order error in the step.
 
     Examples
     --------
@@ -133,7 +132,7 @@ class BranchingPopulation(Simulator):
         return birth - death
 
     def founders(self, n: int, seed: int = 0) -> Tensor:
-        """Draw ``n`` cells of the initial distribution, ``(n, d)`` float32."""
+        """Draw ``n`` cells from the initial distribution, ``(n, d)`` float32."""
         check_draw(n, seed)
         g = stream(seed, "founders")
         noise = torch.randn(n, self.dimension, generator=g, dtype=torch.float32)
@@ -255,7 +254,7 @@ def branch(
         mean_events = mean_birth + mean_death
         if not bool(mean_events.isfinite().all()):
             raise ValueError(
-                f"the cells have left every range at time {time:g}: steps of {h:g} are too large "
+                f"the cells diverged by time {time:g}: steps of {h:g} are too large "
                 "for these rates and this speed; make dt smaller"
             )
         offspring = birth_death_offspring(mean_birth, mean_death, h, g)

@@ -19,10 +19,10 @@ _NAMES = ("open", "short shut", "long shut")
 
 @dataclass(frozen=True, kw_only=True)
 class BurstingChannel(System):
-    """One open state, a short shut one within bursts, and a long shut one between them.
+    """A channel with one open state, a short shut state within bursts, and a long one between.
 
-    The scheme is that of del Castillo and Katz (1957). Rates, level and noise are made up, of the
-    size of a muscle nicotinic receptor's.
+    The scheme is that of del Castillo and Katz (1957). Rates, level and noise are invented, with
+    the magnitude of those of a muscle nicotinic receptor.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ class BurstingChannel(System):
     def paths(self, times: Iterable[float], n: int, seed: int = 0) -> Paths:
         """Measure the current of ``n`` channels at increasing times, in milliseconds.
 
-        The current is the one, continuous feature.
+        The current is the only feature, and continuous.
         """
         process = self.process()
         return observed_jumps(process, self.emission(), times, n, seed)

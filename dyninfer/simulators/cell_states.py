@@ -50,20 +50,20 @@ _CENTRES = (
 
 @dataclass(frozen=True, kw_only=True)
 class CellStates(System):
-    """Cells of a few states, barcoded on day 0 and sampled on given days: no cell is seen twice.
+    """Cells with a few states, barcoded on day 0 and sampled later; no cell is seen twice.
 
-    A cell jumps between states by a generator ``Q``, and meanwhile divides and dies at the rates of
-    its state; both daughters begin in their mother's state. A clone are the descendants of
-    ``cells_per_clone`` cells that share one state on day 0. On every day each living cell is taken
-    out with probability ``capture``; the others go on.
+    A cell jumps between states by a generator ``Q``, and divides and dies at the rates of its
+    state; both daughters begin in the state of their mother. A clone consists of the descendants of
+    ``cells_per_clone`` cells that share one state on day 0. On every sampling day each living cell
+    is removed with probability ``capture``; the others live on.
 
-    A :class:`~dyninfer.MarkovJumpInference` of clones from day 0 and exact labels knows no
-    division. It finds ``Q`` where clones have divided before day 0 and no more (``birth = 0``).
-    Divisions after it bias its rates downwards even if all states divide alike: sisters share their
-    history up to their division, which a model of cells that part on day 0 can only take for an
-    ancestor that was further on. Where some states grow faster than others, cells are moreover
-    found in shares of ``exp((Q + diag(birth − death)) t)`` in place of ``exp(Q t)``: rates into
-    such states come out too high and rates out of them too low.
+    A :class:`~dyninfer.MarkovJumpInference` with clones from day 0 and exact labels ignores
+    division. It recovers ``Q`` if clones divide only before day 0 (``birth = 0``). Later divisions
+    bias its rates downwards even if all states divide equally fast: sisters share their history up
+    to their division, which a model of cells that separate on day 0 mistakes for a more advanced
+    ancestor. If some states grow faster than others, cells are also found in shares of ``exp((Q +
+    diag(birth − death)) t)`` instead of ``exp(Q t)``. Rates into such states then come out too
+    high, and rates out of them too low.
 
     Parameters
     ----------
@@ -72,15 +72,16 @@ class CellStates(System):
     jumps : tuple of (str, str, float)
         From, to, and the rate per day.
     initial : tuple of S floats, optional
-        Probabilities of the state of a clone's first cells; by default all are in the first state.
+        Probabilities of the state of the first cells of a clone; by default all are in the first
+        state.
     birth, death : float or tuple of S floats
-        Rates of division and death per day, of all states or of each.
+        Division and death rates per day, one for all states or one for each.
     cells_per_clone : int
         Cells on day 0, all in one state; at least 1.
     capture : float
-        Probability that a living cell is taken out on a day of sampling, in (0, 1].
+        Probability that a living cell is removed on a sampling day, in (0, 1].
     centres : tuple of S tuples
-        Where the states lie in expression space.
+        Positions of the states in expression space.
     noise : float
         Standard deviation of a cell around its centre.
 
@@ -119,11 +120,11 @@ class CellStates(System):
             raise ValueError(f"capture must be a probability above 0, found {self.capture!r}")
         if len(self.centres) != len(self.names):
             raise ValueError(
-                f"centres must hold one place for each of the {len(self.names)} states"
+                f"centres must hold one position for each of the {len(self.names)} states"
             )
 
     def process(self) -> MarkovJump:
-        """Return the true process of one cell's state, which does not know of division.
+        """Return the true process of the state of one cell, without division.
 
         It starts in the distribution of the founders.
         """
@@ -140,10 +141,10 @@ class CellStates(System):
         return MarkovJump(with_diagonal(rates), initial=initial, state_names=self.names)
 
     def mean_counts(self, t: float) -> Tensor:
-        """Expected cells ``(S, S)`` of the column's state at ``t`` from one of the row's on day 0.
+        """Expected cells ``(S, S)`` in the column state at ``t``, from one in the row state.
 
         ``exp((Q + diag(birth − death)) t)`` (Athreya and Ney 1972, section V.7), as if no cell had
-        been taken out.
+        been removed.
         """
         check_not_negative(t=t)
         net = self._birth - self._death
@@ -152,21 +153,21 @@ class CellStates(System):
         return torch.linalg.matrix_exp(generator * t)
 
     def cells(self, days: Iterable[float], n: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-        """Grow ``n`` clones and take out cells.
+        """Grow ``n`` clones and sample cells.
 
         Parameters
         ----------
         days : iterable of float
             Increasing days of sampling, from 0 on.
         n : int
-            Number of clones; one may end up without a cell that is observed.
+            Number of clones; some may end up without an observed cell.
         seed : int
             Fixes every draw.
 
         Returns
         -------
         day : Tensor, ``(cell,)`` float64
-            When each cell was taken out.
+            Day on which each cell was sampled.
         clone : Tensor, ``(cell,)`` int64
         state : Tensor, ``(cell,)`` int64
         """
@@ -198,7 +199,7 @@ class CellStates(System):
         return torch.cat(all_days), torch.cat(all_clones), torch.cat(all_states)
 
     def paths(self, days: Iterable[float], n: int, seed: int = 0) -> Paths:
-        """Those cells as paths of one observation each, whose ``conditions`` are the clones."""
+        """The same cells as paths of one observation each, whose ``conditions`` are the clones."""
         day, clone, state = self.cells(days, n, seed)
         # One row for every cell, with its only observation.
         times = day.numpy()[:, None]
@@ -211,7 +212,7 @@ class CellStates(System):
         )
 
     def adata(self, days: Iterable[float], n: int, seed: int = 0) -> AnnData:
-        """Those cells as an AnnData.
+        """The same cells as an AnnData.
 
         ``cell``, ``day``, ``clone`` and ``state`` are in ``obs``, noisy expression in ``X``.
         """

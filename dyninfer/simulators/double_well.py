@@ -48,10 +48,9 @@ class DoubleWell(Simulator):
     The wells are at ``x₁ = ±1`` and the barrier between them is ``a``. The start is
     ``N(m₀, s₀²)`` in x₁ and ``N(0, s₀²)`` in the other coordinates.
 
-    The distribution of x₁ at any time comes from the Fokker-Planck equation on a fine grid: of
-    second order in space, with a generator that keeps detailed balance, and with the exponential of
-    that generator (no time stepping). The other coordinates are Ornstein-Uhlenbeck processes, whose
-    distributions are known.
+    The distribution of x₁ at any time solves the Fokker-Planck equation on a fine grid, with second
+    order in space, a generator that keeps detailed balance, and its exponential instead of time
+    steps. The other coordinates are Ornstein-Uhlenbeck processes with known distributions.
 
     Parameters
     ----------
@@ -133,7 +132,7 @@ class DoubleWell(Simulator):
         Returns
         -------
         points, density : arrays ``(m,)``
-            Middles of the cells of the grid, and the averages of the density over them.
+            Midpoints of the grid cells, and the mean density in each.
         """
         check_not_negative(t=t)
         grid = self._grid
@@ -153,8 +152,8 @@ class DoubleWell(Simulator):
     def sample(self, t: float, n: int, seed: int = 0) -> Tensor:
         """Draw ``n`` samples of the distribution at ``t``, ``(n, d)`` float32.
 
-        x₁ is drawn by inverting its distribution function, which is within 1e-4 of the exact one at
-        the default parameters.
+        x₁ is drawn by inverting its distribution function, which is within 1e-4 of the exact one
+        for the default parameters.
         """
         check_draw(n, seed, t)
         first = self._sample_first(t, n, seed)
@@ -189,7 +188,7 @@ class DoubleWell(Simulator):
         return attempts * math.exp(-exponent)
 
     def mean_first_passage_time(self, start: float = -1.0, target: float = 1.0) -> float:
-        """Mean time for x₁ to get from ``start`` to ``target`` for the first time, by quadrature.
+        """Mean first-passage time of x₁ from ``start`` to ``target``, by quadrature.
 
         For ``start < target`` it is
         ``2/σ² ∫_start^target e^{2V(y)/σ²} ∫_{−∞}^y e^{−2V(z)/σ²} dz dy``
@@ -198,7 +197,7 @@ class DoubleWell(Simulator):
         Raises
         ------
         ValueError
-            If start or target is where the stationary density has all but vanished.
+            If the stationary density has all but vanished at ``start`` or ``target``.
         """
         farthest = self._place_of(_EDGE)
         for name, x in {"start": start, "target": target}.items():
@@ -224,7 +223,7 @@ class DoubleWell(Simulator):
 
     @property
     def relaxation_rate(self) -> float:
-        """Smallest non-zero rate at which x₁ relaxes to its stationary distribution.
+        """Slowest non-zero rate at which x₁ relaxes to its stationary distribution.
 
         Twice Kramers' rate at low noise.
         """

@@ -24,10 +24,10 @@ _SMALLEST_RATE = 1e-300
 class FlashingRatchet(System):
     """Discrete flashing ratchet (Roldán and Parrondo 2010, Phys. Rev. Lett. 105, 150607).
 
-    States 0 to 2 are the sites with the potential on, 3 to 5 the same sites with it off. With it
-    on, the jump from ``i`` to ``j`` has the rate ``exp(−potential (j − i) / 2)``; with it off every
-    jump has the rate ``off_rate``; the potential switches either way at ``switch_rate``. Paths
-    start in the stationary distribution.
+    States 0 to 2 are the sites with the potential on, 3 to 5 the same sites with it off. When it is
+    on, the jump from ``i`` to ``j`` has rate ``exp(−potential (j − i) / 2)``; when it is off, every
+    jump has rate ``off_rate``. The potential switches on and off at ``switch_rate``. Paths start in
+    the stationary distribution.
 
     Parameters
     ----------
@@ -78,8 +78,8 @@ class FlashingRatchet(System):
     def parameters_of(generator: Tensor) -> dict[str, Tensor]:
         """Read ``potential``, ``switch_rate`` and ``off_rate`` from generators ``(..., 6, 6)``.
 
-        Each is the mean over the six rates that depend on it; of the potential, the mean of what
-        every log-rate alone says.
+        Each is the mean over the six rates that depend on it; the potential is the mean of the
+        values from each log-rate.
         """
         from_on, from_off = generator.split(3, dim=-2)
         while_on, switch_off = from_on.split(3, dim=-1)

@@ -27,27 +27,28 @@ A, B, FALLING, RISING = range(4)
 
 @dataclass(frozen=True, kw_only=True)
 class BranchingNetwork(Simulator):
-    """Two master regulators decide between two fates; targets follow, bystanders do not.
+    """A network in which two master regulators decide between two fates; targets follow.
 
     Masters A and B activate themselves and repress each other, as in
     :class:`~dyninfer.simulators.ToggleWithGrowth`: ``dA = [2.5 (A² + ½) / (3/2 + A² + 4 B²) − A] dt
     + σ dW``. Targets of A rise with it, ``dT = [2 A² / (1 + A²) − T] dt + σ dW``, and so for B. Two
-    clocks, one falling and one rising, tell time in all cells alike, and bystanders follow them or
-    wander by themselves, more widely than any target. So genes that vary, or change with time, are
-    many, and those that go with a fate are the masters and their targets.
+    clocks, one falling and one rising, tell time equally in all cells. Bystanders follow them, or
+    wander by themselves more widely than any target. So many genes vary or change with time, but
+    only the masters and their targets go with a fate.
 
     Parameters
     ----------
     n_targets : int
         Targets of each master.
     n_bystanders : int
-        Genes of each of three kinds: after the falling clock, after the rising one, wandering.
+        Number of genes of each of three kinds: following the falling clock, following the rising
+        one, wandering.
     sigma : float
-        Noise of all genes but the wandering ones, in level units per square root of time; positive.
+        Noise of all but the wandering genes, in level units per square root of time; positive.
     wandering : float
-        Standard deviation of the genes that wander.
+        Standard deviation of the wandering genes.
     pace : float
-        Rate of the clocks, per time unit.
+        Rate of the clocks, per unit of time.
     initial_std : float
         Both masters of the founders are ``N(0.3, initial_std²)``.
     dt : float
@@ -86,13 +87,13 @@ class BranchingNetwork(Simulator):
         return tuple(names)
 
     def regulated_by(self, master: str) -> tuple[str, ...]:
-        """Genes of a fate: its master, which activates itself, and the master's targets."""
+        """Genes of a fate: its master, which activates itself, and the targets of the master."""
         if master not in ("A", "B"):
             raise ValueError(f"master must be 'A' or 'B', found {master!r}")
         return (master, *_numbered(master, self.n_targets))
 
     def fates(self, x: Tensor) -> ndarray:
-        """Fate of cells ``(n,)``, after the split: the master that is higher."""
+        """Fate of cells ``(n,)`` after the split: the higher of the two masters."""
         of_a = x[:, A]
         of_b = x[:, B]
         is_a = of_a > of_b
@@ -112,7 +113,7 @@ class BranchingNetwork(Simulator):
         )
 
     def drift(self, t: Time, x: Tensor) -> Tensor:
-        """Production less decay of every gene, ``(n, gene)``."""
+        """Production minus decay of every gene, ``(n, gene)``."""
         masters = x[:, :FALLING]
         square = masters**2
         other_square = square.flip(1)
@@ -144,7 +145,7 @@ class BranchingNetwork(Simulator):
         return every_level.repeat_interleave(torch.tensor(counts))
 
     def founders(self, n: int, seed: int = 0) -> Tensor:
-        """Draw ``n`` cells of the initial distribution, ``(n, gene)`` float32."""
+        """Draw ``n`` cells from the initial distribution, ``(n, gene)`` float32."""
         check_draw(n, seed)
         n_genes = len(self.genes)
         g = stream(seed, "founders")

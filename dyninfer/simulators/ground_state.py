@@ -38,7 +38,7 @@ _MOST_MOVES = 1e7
 
 @dataclass(frozen=True, kw_only=True)
 class GroundState(System):
-    r"""Flows of ``q = |ψ|²`` down its energy, in the parameters of an ansatz.
+    r"""Gradient flows of ``q = |ψ|²`` towards the ground state, in the parameters of an ansatz.
 
     With :math:`\hbar = m = 1`, the energy of a real state is the mean of its local energy
 
@@ -49,18 +49,18 @@ class GroundState(System):
 
     .. math:: \partial_t q = -(E_{loc} - E)\,q , \qquad \partial_t q = \nabla\cdot(q \nabla E_{loc})
 
-    in the metric of Fisher and Rao, which is imaginary time, and in that of Wasserstein; or their
-    sum ("both"). Each step is projected on what the parameters can change by the natural gradient.
+    in the Fisher-Rao metric (imaginary time) and in the Wasserstein metric; "both" is their sum.
+    Each step is projected onto the parameters by the natural gradient.
 
     Parameters
     ----------
     potential : callable, ``(n, d) -> (n,)``
         ``V`` in atomic units.
     ansatz : callable, ``(p,), (n, d) -> (n,)``
-        ``log |ψ|`` of parameters at points, by operations of torch that can be differentiated
-        three times.
+        ``log |ψ|`` for parameters at points, from torch operations that are three times
+        differentiable.
     dimension : int
-        Coordinates of all particles together.
+        Number of coordinates of all particles together.
     metric : {"wasserstein", "fisher-rao", "both"}
 
     Examples
@@ -89,14 +89,14 @@ class GroundState(System):
         check_word(self.metric, "metric", _METRICS)
 
     def local_energy(self, parameters: Tensor, x: Tensor) -> Tensor:
-        """``E_loc`` at points ``(n, d)``: the same at all of them for an eigenstate, ``(n,)``."""
+        """``E_loc`` at points ``(n, d)``, shape ``(n,)``; constant for an eigenstate."""
         with torch.enable_grad():
             points = x.detach().requires_grad_()
             energy = self.local_energy_of(self.ansatz, parameters, points)
         return energy.detach()
 
     def rates(self, parameters: Tensor, x: Tensor, weights: Tensor | None = None) -> Tensor:
-        r"""``dθ/dt`` of the projected flow, by samples of ``q``.
+        r"""``dθ/dt`` of the projected flow, from samples of ``q``.
 
         .. math:: \mathrm{Cov}(O)\,\dot\theta = -\mathrm{Cov}(O, E_{loc})
             \quad\text{or}\quad -E[\nabla O \cdot \nabla E_{loc}], \qquad O = \partial_\theta\log q
@@ -106,7 +106,7 @@ class GroundState(System):
         parameters : Tensor, ``(p,)``
         x : Tensor, ``(n, d)``
         weights : Tensor, ``(n,)``, optional
-            Of the samples; by default alike.
+            Weights of the samples; by default equal.
         """
         if weights is None:
             weights = torch.ones_like(x[:, 0])
@@ -135,19 +135,19 @@ class GroundState(System):
         dt: float = 0.05,
         seed: int = 0,
     ) -> EnergyDescent:
-        """Follow the flow from parameters ``(p,)`` at the first of the times, which is 0.
+        """Follow the flow from given parameters at the first time, 0.
 
         Parameters
         ----------
         parameters : Tensor, ``(p,)``
         times : list of floats
-            At which energies and samples are kept.
+            Times at which energies and samples are kept.
         n_walkers : int
-            Samples of ``q``, by which all means are taken.
+            Number of samples of ``q`` behind all means.
         n_moves : int
-            Metropolis moves of every walker in a step.
+            Metropolis moves of every walker per step.
         dt : float
-            Longest step, of second order.
+            Longest step of the second-order scheme.
         seed : int
 
         Returns
@@ -157,7 +157,8 @@ class GroundState(System):
         Raises
         ------
         ValueError
-            If the energy stops to be finite, as where the ansatz is no longer normalisable.
+            If the energy becomes infinite, for example because the ansatz can no longer be
+            normalised.
         """
         moments = check_times(times)
         check_seed(seed)
@@ -199,7 +200,7 @@ class GroundState(System):
         return EnergyDescent(self, at, torch.stack(kept), steps, torch.stack(path))
 
     def log_psi_of_each(self, parameters: Tensor, x: Tensor) -> Tensor:
-        """``log |ψ|`` of points ``(n, d)``, each under parameters of its own, ``(n, p)``."""
+        """``log |ψ|`` at points ``(n, d)``, each under its own parameters ``(n, p)``."""
 
         def of_one(own: Tensor, point: Tensor) -> Tensor:
             return self.ansatz(own, point[None])[0]
@@ -215,7 +216,7 @@ class GroundState(System):
             if tuple(answer.shape) != (3,):
                 raise ValueError(
                     f"{name} of x of shape {tuple(x.shape)} has shape {tuple(answer.shape)}; it "
-                    "must be (n,), one number a point"
+                    "must be (n,), one number per point"
                 )
 
     def _stepped(self, theta: Tensor, x: Tensor, h: float) -> Tensor:
@@ -227,7 +228,7 @@ class GroundState(System):
         after = theta + h * self.rates(middle, x, weights)
         if not bool(after.isfinite().all()):
             raise ValueError(
-                "the flow left all numbers: the local energy is not finite at the samples; start "
+                "the flow diverged: the local energy is not finite at the samples; start "
                 "from other parameters, or give a smaller dt"
             )
         return after
@@ -376,7 +377,7 @@ class EnergyDescent:
 def _check_size(moments: list[float], dt: float, n_moves: int) -> None:
     """Raise a ValueError where there is no flow, or one without end."""
     if len(moments) < 2:
-        raise ValueError("times must be two or more; the first may be 0")
+        raise ValueError("times needs at least two numbers; the first may be 0")
     n_all = moments[-1] / dt * n_moves
     if n_all > _MOST_MOVES:
         raise ValueError(

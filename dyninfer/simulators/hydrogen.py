@@ -35,22 +35,22 @@ _TOLERANCE = 1e-8
 
 @dataclass(frozen=True, kw_only=True)
 class HydrogenSuperposition(Simulator):
-    """An electron in equal parts of several eigenstates of hydrogen, in three dimensions.
+    """An electron in an equal superposition of eigenstates of hydrogen, in three dimensions.
 
     ``ψ(t, x) = K^{−1/2} Σ_k ψ_k(x) e^{−i E_k t}`` with ``E = −1/(2 a² n²)``, in units where the
-    electron's mass and ħ are 1 and a is the Bohr radius. The density is ``|ψ|²`` and particles that
-    follow the Bohmian velocity ``∇S = Im(∇ψ/ψ)`` keep it.
+    electron mass and ħ are 1 and a is the Bohr radius. The density is ``|ψ|²``, and particles that
+    follow the Bohmian velocity ``∇S = Im(∇ψ/ψ)`` preserve it.
 
-    The defaults are the Schrödinger experiment of Action Matching [1]_. Its program sets the
-    electron's charge and the vacuum permittivity to 1 as well, which makes ``a = 4π``: an atomic
-    unit of length is 4π of its units and one of time 16π², so its duration of 14,000 is 88.7 atomic
-    units or 0.98 of a beat. In atomic units proper (``bohr_radius=1``) 14,000 would be 155 beats.
-    With two states of different m the density turns rigidly about the z axis, by ``(E₁ − E₂)/(m₁ −
-    m₂)`` radians per time unit.
+    The defaults reproduce the Schrödinger experiment of Action Matching [1]_. Its code also sets
+    the electron charge and the vacuum permittivity to 1, which makes ``a = 4π``. An atomic unit of
+    length is then 4π units, and one of time 16π², so the duration of 14,000 is 88.7 atomic units or
+    0.98 of a beat. In true atomic units (``bohr_radius=1``), 14,000 would be 155 beats. With two
+    states of different m the density rotates rigidly about the z axis, by ``(E₁ − E₂)/(m₁ − m₂)``
+    radians per unit of time.
 
-    The phase S is no potential: it grows by 2π around the lines where ψ is zero. So the process has
-    none, and the gradient field that Action Matching converges to differs from the Bohmian velocity
-    while it moves the same density.
+    The phase S is not a potential: it grows by 2π around the lines where ψ is zero. So the process
+    has none, and the gradient field to which Action Matching converges differs from the Bohmian
+    velocity, although it moves the same density.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ class HydrogenSuperposition(Simulator):
     ) -> Trajectories:
         """Follow ``n`` particles over the duration.
 
-        At the defaults every position is within 1e-4 Bohr radii of the exact trajectory (most
+        With the defaults every position is within 1e-4 Bohr radii of the exact trajectory (most
         within 1e-6).
 
         Returns

@@ -16,19 +16,18 @@ from dyninfer.simulators.observed_jumps import observed_jumps
 
 @dataclass(frozen=True, kw_only=True)
 class IonChannel(System):
-    """A channel with three states whose current is measured with Gaussian noise, started at rest.
+    """A channel with three states in equilibrium, whose current is measured with Gaussian noise.
 
-    The default rates are those whose mean first-passage times are the ones that Köhs et al. (2022)
-    found for the viral potassium channel Kcv: 68, 54, 133, 33, 181 and 92 ms (0→1, 0→2, 1→0, 1→2,
-    2→0, 2→1). The levels and the noise of the current are made up; this stands in for a recording,
-    it is none.
+    The default rates give the mean first-passage times that Köhs et al. (2022) found for the viral
+    potassium channel Kcv: 68, 54, 133, 33, 181 and 92 ms (0→1, 0→2, 1→0, 1→2, 2→0, 2→1). The levels
+    and the noise of the current are invented: this stands in for a recording and is not one.
 
     Parameters
     ----------
     rates : tuple of 6 floats
         Rates of 0→1, 0→2, 1→0, 1→2, 2→0 and 2→1, per second; positive.
     levels : tuple of 3 floats
-        Mean current of each state, in units of that of the open channel.
+        Mean current of each state, relative to that of the open channel.
     noise : float
         Standard deviation of the current, in the same units; positive.
 
@@ -71,7 +70,7 @@ class IonChannel(System):
     def paths(self, times: Iterable[float], n: int, seed: int = 0) -> Paths:
         """Measure the current of ``n`` channels at increasing times, in seconds.
 
-        The current is the one, continuous feature.
+        The current is the only feature, and continuous.
         """
         process = self.process()
         return observed_jumps(process, self.emission(), times, n, seed)

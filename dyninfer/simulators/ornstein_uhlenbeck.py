@@ -33,8 +33,8 @@ class OrnsteinUhlenbeck(Simulator):
 
     The ``d`` coordinates are independent. From ``X_0 ~ N(m₀, s₀² I)`` the distribution at time t is
     ``N(m(t), v(t) I)`` with ``m(t) = μ + e^{−θt} (m₀ − μ)`` and ``v(t) = e^{−2θt} s₀² + σ²/2θ (1 −
-    e^{−2θt})`` [1]_. The drift is the gradient of ``−½ θ |x − μ|²``: it is what entropic Action
-    Matching with this σ must find, whatever the initial distribution.
+    e^{−2θt})`` [1]_. The drift is the gradient of ``−½ θ |x − μ|²``: entropic Action Matching with
+    this σ must find it, whatever the initial distribution.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class OrnsteinUhlenbeck(Simulator):
     sigma : float
         σ, in state units per square root of time; positive.
     initial_std : float
-        s₀; zero is a start from one point.
+        s₀; zero starts all paths from one point.
     dimension : int
         Number of coordinates d.
 
@@ -101,7 +101,7 @@ class OrnsteinUhlenbeck(Simulator):
         return -displacement / variance.unsqueeze(-1)
 
     def probability_flow(self, t: Time, x: Tensor) -> Tensor:
-        """Velocity without noise of the same marginals, ``drift − ½ σ² score``, ``(n, d)``."""
+        """Noise-free velocity with the same marginals, ``drift − ½ σ² score``, ``(n, d)``."""
         half_square = self.sigma**2 / 2
         score = self.score(t, x)
         osmotic = half_square * score
@@ -144,7 +144,7 @@ class OrnsteinUhlenbeck(Simulator):
 
     @property
     def stationary_variance(self) -> float:
-        """``σ²/2θ``, the variance of each coordinate once the start is forgotten."""
+        """``σ²/2θ``, the long-time variance of each coordinate."""
         return self.sigma**2 / (2 * self.rate)
 
     def autocovariance(self, s: float, t: float) -> float:
@@ -165,7 +165,7 @@ class OrnsteinUhlenbeck(Simulator):
         return x.float()
 
     def paths(self, times: Iterable[float], n: int, seed: int = 0) -> Paths:
-        """Draw ``n`` individuals at increasing times by the exact transitions: no time stepping."""
+        """Draw ``n`` individuals at increasing times from the exact transitions."""
         times = check_times(times)
         check_draw(n, seed)
         n_times = len(times)

@@ -36,32 +36,32 @@ _MOST_JUMPS = 1e4
 
 @dataclass(frozen=True, kw_only=True)
 class PatientPanel(System):
-    r"""A randomised trial of a disease with three stages and death, seen now and then.
+    r"""A randomised trial of a disease with three stages and death, observed at visits.
 
     .. math:: Q_{ij}(z) = Q_{ij}\, e^{\beta_{ij} [\text{drug}]}\,
         e^{\gamma (\text{age} - 60)/10 \, [j = \text{dead}]}
 
     Patients are staged at irregular visits and once more when the study closes. A death is known to
-    the day. Every visit but the first may be a patient's last one in the study, whatever the stage;
-    what happens afterwards is not known. Rates and ratios are made up.
+    the day. Any visit but the first may be the last of a patient in the study, whatever the stage;
+    what happens afterwards is not known. Rates and ratios are invented.
 
     Parameters
     ----------
     rates : tuple of 6 floats
-        Rates on placebo at 60 years of age, per year and positive: mild→moderate, moderate→mild,
-        moderate→severe, then the deaths of mild, moderate and severe patients.
+        Positive rates per year, on placebo at age 60: mild→moderate, moderate→mild,
+        moderate→severe, then deaths of mild, moderate and severe patients.
     treatment : tuple of 6 floats
-        Hazard ratios of the drug, of the same jumps; positive.
+        Hazard ratios of the drug for the same jumps; positive.
     age : float
-        Hazard ratio of all deaths for ten more years of age; positive.
+        Hazard ratio of all deaths per ten years of age; positive.
     visit_gap : float
-        Mean years between visits; single gaps are within half of it. Positive.
+        Mean years between visits; single gaps differ from it by up to half. Positive.
     study : float
-        Years from the first visit of a patient to the closing one; positive.
+        Years from the first visit of a patient to the closing visit; positive.
     dropout : float
-        Probability that a visit is the last one of a patient, from 0 to below 1.
+        Probability that a visit is the last of a patient, from 0 to below 1.
     misread : float
-        Probability that the stage at a visit is taken for a neighbouring one, from 0 to below 1.
+        Probability that the stage at a visit is mistaken for a neighbouring one, from 0 to below 1.
 
     Examples
     --------
@@ -95,7 +95,7 @@ class PatientPanel(System):
         n_jumps_of_one = max(self.rates) * speed * self.study
         if n_jumps_of_one > _MOST_JUMPS:
             raise ValueError(
-                f"a patient may jump {n_jumps_of_one:.3g} times in the study, which no panel sees; "
+                f"a patient may jump {n_jumps_of_one:.3g} times, too often for a panel; "
                 "give smaller rates or a shorter study"
             )
         for name in ("dropout", "misread"):
@@ -136,9 +136,9 @@ class PatientPanel(System):
         Returns
         -------
         DataFrame
-            A row for every visit and every death, patient after patient: ``patient``, ``year``
-            since the first visit, ``stage`` (a category), ``treatment`` (a category, placebo
-            first), and ``age`` in years at the first visit.
+            One row per visit or death, patient by patient: ``patient``, ``year`` since the first
+            visit, ``stage`` (a category), ``treatment`` (a category, placebo first), and ``age`` in
+            years at the first visit.
         """
         import pandas as pd
 
@@ -176,7 +176,7 @@ class PatientPanel(System):
         return table
 
     def paths(self, n: int, seed: int = 0) -> Paths:
-        """Those patients as paths, with ``treatment`` and ``age`` as covariates."""
+        """The same patients as paths, with ``treatment`` and ``age`` as covariates."""
         return Paths.from_dataframe(
             self.table(n, seed),
             time_key="year",

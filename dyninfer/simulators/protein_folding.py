@@ -33,21 +33,21 @@ _NAMES = ("folded", "unfolded")
 
 @dataclass(frozen=True, kw_only=True)
 class ProteinFolding(System):
-    """Overdamped Brownian dynamics whose radius is recorded (Mardt et al. 2018, Nat. Commun. 9, 5).
+    """Overdamped Brownian dynamics with recorded radius (Mardt et al. 2018, Nat. Commun. 9, 5).
 
     ``dX = −∇U dt + √2 dW`` in five dimensions, with ``U = −2.5 (r − 3)²`` for ``r < 3`` and ``½ (r
-    − 3)³ − (r − 3)²`` beyond, where ``r = |X|``. The potential falls steeply towards the origin:
-    run exactly, more than 99 % would be folded. The benchmark runs it by Euler's rule, whose
-    overshoot near the origin is what sets the populations, so that the step belongs to the system
-    and is not a matter of precision.
+    − 3)³ − (r − 3)²`` beyond, where ``r = |X|``. The potential falls steeply towards the origin: in
+    an exact simulation, more than 99 % would be folded. The benchmark uses Euler's rule, whose
+    overshoot near the origin sets the populations. So the step is part of the system and not a
+    matter of precision.
 
     Neither population is a Markov state at short times: a trajectory that crosses the threshold
-    often returns at once, and rates read off labels fall with the lag.
+    often returns at once, and rates estimated from labels fall with the lag.
 
     Parameters
     ----------
     step : float
-        Step of Euler's rule; positive. The benchmark's is 0.1.
+        Step of Euler's rule; positive. The benchmark uses 0.1.
     burn_in : int
         Steps before time 0, from ``2 (N(0, I) − ½)``; not negative.
 
@@ -99,14 +99,14 @@ class ProteinFolding(System):
         return -slope * direction
 
     def positions(self, times: Iterable[float], n: int, seed: int = 0) -> Tensor:
-        """Positions ``(n, time, 5)`` float32 of particles, at times from the end of the burn-in on.
+        """Positions ``(n, time, 5)`` float32 of particles, at times after the burn-in.
 
-        Path ``i`` depends on ``(seed, i)`` alone.
+        Path ``i`` depends only on ``(seed, i)``.
 
         Raises
         ------
         ValueError
-            If a time is no multiple of the step.
+            If a time is not a multiple of the step.
         """
         check_draw(n, seed)
         start = self._start(n, seed)
@@ -143,7 +143,7 @@ class ProteinFolding(System):
         threshold: float = 2.0,
         label_noise: float = 0.0,
     ) -> Paths:
-        """Those of :meth:`paths` as states: folded within ``threshold``, unfolded beyond.
+        """The radii of :meth:`paths` as states: folded within ``threshold``, unfolded beyond.
 
         A share ``label_noise`` of the labels is wrong.
         """

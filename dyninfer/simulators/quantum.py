@@ -29,8 +29,8 @@ class GaussianPacket(Simulator):
     """A wave packet with ``|ψ(t, x)|² = N(q(t), σ(t)²)`` in every coordinate.
 
     The Bohmian velocity ``v = ∇S/m`` of its phase S is ``q̇ + (σ̇/σ) (x − q)``: the gradient of a
-    potential, so it is also the velocity Action Matching must find. A subclass gives q, σ² and
-    their derivatives.
+    potential, so it is also the velocity that Action Matching must find. A subclass defines q, σ²
+    and their derivatives.
     """
 
     dimension: int
@@ -103,7 +103,7 @@ class GaussianPacket(Simulator):
     def paths(self, times: Iterable[float], n: int, seed: int = 0) -> Paths:
         """Draw ``n`` exact Bohmian trajectories.
 
-        They are ``x(t) = q(t) + σ(t) ξ``, each with a standard normal ``ξ`` of its own.
+        They are ``x(t) = q(t) + σ(t) ξ``, each with its own standard normal ``ξ``.
         """
         times = check_times(times)
         check_draw(n, seed)
@@ -143,7 +143,7 @@ class _Local(NamedTuple):
 class HarmonicWavePacket(GaussianPacket):
     """A Gaussian packet in the well ``½ m ω² |x|²``.
 
-    It swings, and it breathes unless its width is the ground state's:
+    It swings, and it breathes unless its width is that of the ground state:
     ``q = q₀ cos ωt + (p₀/mω) sin ωt`` and ``σ² = w² cos² ωt + (ħ/2mωw)² sin² ωt``. With
     ``w = √(ħ/2mω)`` (:attr:`ground_width`) it is a coherent state and keeps its width.
 

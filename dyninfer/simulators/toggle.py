@@ -19,10 +19,10 @@ class ToggleWithGrowth(Simulator):
     """Two genes that activate themselves and repress each other; one of them drives division.
 
     The level of gene A (and of B with the letters exchanged) obeys ``dA = [p (α A^h + s) / (1 + α
-    A^h + γ B^h + s) − δ A] dt + σ dW``, and a cell divides at rate ``k B^h / (K^h + B^h)``. This is
-    the form of network on which unbalanced transport methods are usually tried [1]_, without its
-    third gene; the parameters are ours. At the defaults there are two stable states, (A, B) and (B,
-    A) = (2.06, 0.07), and a saddle at (0.64, 0.64) that founders pass.
+    A^h + γ B^h + s) − δ A] dt + σ dW``, and a cell divides at rate ``k B^h / (K^h + B^h)``.
+    Unbalanced transport methods are usually tested on this network with a third gene [1]_; the
+    parameters are ours. With the defaults there are two stable states, (A, B) and (B, A) = (2.06,
+    0.07), and a saddle at (0.64, 0.64) that founders pass.
 
     Parameters
     ----------
@@ -31,9 +31,9 @@ class ToggleWithGrowth(Simulator):
     self_activation, inhibition : float
         α and γ, per level unit to the power h.
     signal : float
-        s, external activation of both genes, without unit.
+        s, external activation of both genes, dimensionless.
     decay : float
-        δ, per time unit: at 1, time is counted in protein lifetimes. Positive.
+        δ, per unit of time; at 1, the unit of time is the protein lifetime. Positive.
     hill : int
         h, an even integer: noise may carry a level below zero, and the fields stay smooth there.
     division : float
@@ -94,7 +94,7 @@ class ToggleWithGrowth(Simulator):
         )
 
     def drift(self, t: Time, x: Tensor) -> Tensor:
-        """Production less decay of both genes, ``(n, 2)``."""
+        """Production minus decay of both genes, ``(n, 2)``."""
         level = x.pow(self.hill)
         other_level = level.flip(-1)
         activation = self.self_activation * level + self.signal
@@ -111,7 +111,7 @@ class ToggleWithGrowth(Simulator):
         return self.division * level / capacity
 
     def founders(self, n: int, seed: int = 0) -> Tensor:
-        """Draw ``n`` cells of the initial distribution, ``(n, 2)`` float32."""
+        """Draw ``n`` cells from the initial distribution, ``(n, 2)`` float32."""
         check_draw(n, seed)
         g = stream(seed, "founders")
         noise = torch.randn(n, 2, generator=g, dtype=torch.float32)

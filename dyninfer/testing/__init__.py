@@ -27,7 +27,7 @@ def checks_of(model: Estimator) -> Battery:
 
 
 def check_estimator(model: Estimator) -> None:
-    """Run every check on an unfitted estimator; an AssertionError names the one that fails."""
+    """Run every check on an unfitted estimator; an AssertionError names the failed check."""
     method = type(model).__name__
     for name, check in checks_of(model).items():
         try:

@@ -24,7 +24,7 @@ from dyninfer.testing.units import Units
 
 
 def example_paths(seed: int = 0, n: int = 12, length: int = 15, d: int = 2) -> Any:
-    """AnnData of tracked cells, rows shuffled.
+    """AnnData of tracked cells with shuffled rows.
 
     With ``obs["day"]`` (irregular), ``obs["track"]``, ``obs["state"]`` and ``obsm["X_pca"]``.
     """

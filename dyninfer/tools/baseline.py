@@ -15,11 +15,10 @@ from dyninfer.learning.surroundings import own_surroundings
 
 @own_surroundings()
 def remove_baseline(model: Any, paths: Paths, n_stretches: int = 12) -> Paths:
-    """Subtract a piecewise-linear baseline from a signal, by the levels that a model has learned.
+    """Subtract a piecewise-linear baseline from a signal, given the levels that a model learned.
 
-    What the model leaves of the signal is smoothed by straight lines between knots at equal
-    distances. Fit the model anew to the result; where the drift was larger than the levels are
-    apart, twice.
+    The residual of the model is fitted by straight lines between equally spaced knots. Fit the
+    model again to the result; repeat once if the baseline drifts by more than the levels are apart.
 
     Parameters
     ----------
@@ -28,18 +27,18 @@ def remove_baseline(model: Any, paths: Paths, n_stretches: int = 12) -> Paths:
     paths : Paths
         The signal, which is not changed, with the covariates that the model depends on.
     n_stretches : int
-        Straight lines per record; fewer where these would hold less than 25 observations. Too many
-        follow the visits of states and not the baseline.
+        Straight lines per record; fewer if one would hold less than 25 observations. Too many
+        follow the visits to states instead of the baseline.
 
     Returns
     -------
     Paths
-        In the unit of the signal.
+        The corrected signal, in its own unit.
 
     Raises
     ------
     TypeError
-        If the model has learned no levels, or these are no paths.
+        If the model has learned no levels, or ``paths`` are not Paths.
     ValueError
         If the paths lack a covariate that the rates of the model depend on.
     """

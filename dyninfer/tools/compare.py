@@ -79,73 +79,74 @@ def compare(
     """Leave out times or paths in turn, predict them with every method, and score the predictions.
 
     What is left out is hidden from the whole fit: scaling, couplings, growth and early stopping. A
-    time is predicted from the cells of the time before; of a path, the later half is forecast from
-    the earlier one. Anything computed beforehand, such as principal components of all cells, may
+    time is predicted from the cells of the time before; the later half of a path is forecast from
+    its earlier half. Anything computed beforehand, such as principal components of all cells, may
     still contain what is left out.
 
     Parameters
     ----------
     data : AnnData, Snapshots or Paths
     estimators : Estimator, list, or dict of names and estimators
-        Unfitted methods, all for snapshots or all for paths; they are copied, and stay as they are.
+        Unfitted methods, all for snapshots or all for paths; copies of them are fitted.
     time_key, use_rep, mass_key, weight_key, condition_key, growth_key : str, optional
-        Keys of an AnnData, as in ``fit``. Conditions and expected growth are left out for a method
-        that has no use for them.
+        Keys of an AnnData, as in ``fit``. Conditions and expected growth are left out for methods
+        that do not use them.
     path_key, state_key : str, optional
         Keys of an AnnData of paths, as in the ``fit`` of a method for paths.
     hold_out : "each", float, list of floats or list of str
-        Times that are left out, each on its own; "each" takes all between the first and the last.
-        Of paths, "each" leaves every path out once; names of paths are left out together.
+        Times to leave out, one at a time; "each" takes all between the first and the last. For
+        paths, "each" leaves every path out once; named paths are left out together.
     n_folds : int, optional
-        Of paths: random folds that are left out in turn; by default five, or as many as there are
-        paths. Where a method tells conditions apart, such as clones, paths of one condition stay
-        together.
+        For paths: number of random folds that are left out in turn; by default five, or the number
+        of paths if smaller. If a method separates conditions, such as clones, the paths of a
+        condition stay together.
     n_repeats : int
         Fits of every method at every time or fold, with the seeds ``seed``, ``seed + 1``, ...: any
-        row can be had again by ``fit(..., seed=...)``.
+        row can be reproduced with ``fit(..., seed=...)``.
     baselines : sequence of str, optional
         By default all. "still": the cells of the time before, unmoved; "next": the cells of the
         time after; "ot": exact optimal transport between the two; "growth_first": the same between
-        cells reweighted by growth; "floor": another sample of the same population, as many cells
-        as start at the time before (:func:`~dyninfer.metrics.finite_sample_floor`).
+        cells reweighted by growth; "floor": another sample of the same population, with as many
+        cells as start at the time before (:func:`~dyninfer.metrics.finite_sample_floor`).
 
-        Of paths, "still": the last value held still; "independent": observations that do not depend
-        on each other; of numbers "random_walk" and "ou", an Ornstein-Uhlenbeck process, both
-        feature by feature; of states "chain", a Markov chain from observation to observation.
+        For paths, "still": the last value, held; "independent": observations independent of each
+        other; for numbers also "random_walk" and "ou", an Ornstein-Uhlenbeck process, each feature
+        by feature; for states also "chain", a Markov chain from observation to observation.
     metrics : sequence of str, optional
-        Names as in :mod:`dyninfer.metrics`; of paths, columns as below. By default all.
+        Names as in :mod:`dyninfer.metrics`; for paths, columns as below. By default all.
     max_samples : int, optional
-        Cap on the samples a side of a comparison, by default 4500, or on the paths of a fold that
-        are forecast, by default 100. None keeps all.
+        Most samples on each side of a comparison, by default 4500, or most forecast paths per fold,
+        by default 100. None keeps all.
     max_steps : int, optional
-        Training steps of a fit at most.
+        Largest number of training steps per fit.
     seed : int
     executor : concurrent.futures.Executor, optional
-        Runs the fits side by side, such as ``joblib.externals.loky.get_reusable_executor(4)``, or
+        Runs the fits in parallel, such as ``joblib.externals.loky.get_reusable_executor(4)``, or
         ``client.get_executor()`` of a Dask cluster. The numbers do not depend on it.
     checkpoint : path, optional
-        Folder in which every score is kept as soon as it is there. Called again, ``compare``
-        computes only what is missing; scores of other data, settings or seeds are left alone.
+        Folder that keeps every score as soon as it is known. Called again, ``compare`` computes
+        only what is missing; scores of other data, settings or seeds are left alone.
     progress : bool
         Show a progress bar.
 
     Returns
     -------
     DataFrame
-        A row for every method or baseline, time and seed:
+        One row per method or baseline, time and seed:
 
         * ``method``, ``time``, ``seed``, and the metrics;
-        * ``mass``, simulated, and ``mass_observed``, both relative to the time before;
-          ``mass_error``, their difference as a share of the observed (NaN where no mass was given);
+        * ``mass`` (simulated) and ``mass_observed``, both relative to the time before;
+          ``mass_error``, their difference as a share of the observed mass (NaN if none was given);
         * ``n_x`` and ``n_y``, the numbers of samples; ``seconds`` of fitting and scoring;
         * ``in_sample``; ``status`` of the fit; ``note``, why a score is missing; ``settings`` of
           the method as JSON.
 
-        Of paths there is ``fold`` in place of ``time``, and of those that were left out:
+        For paths there is ``fold`` in place of ``time``, and for the paths left out:
 
-        * ``log_likelihood`` in nats, and the same ``per_observation``, the first one included,
-          where a method has a likelihood;
-        * ``crps`` and ``energy_score`` of forecast numbers, or ``brier`` of states; less is better;
+        * ``log_likelihood`` in nats, and the same ``per_observation``, the first one included, if
+          the method has a likelihood;
+        * ``crps`` and ``energy_score`` of forecast numbers, or ``brier`` of states; lower is
+          better;
         * ``coverage`` of regions that should hold 90 %, and ``calibration_error``, the mean
           distance of coverage from level;
         * ``n_paths``, ``observations`` and ``forecasts``, the numbers behind them.
@@ -153,7 +154,7 @@ def compare(
     Raises
     ------
     KeyError, TypeError, ValueError
-        If a key, a name or a time is not as it must be; the message names it.
+        If a key, a name or a time is invalid; the message names it.
 
     Warns
     -----

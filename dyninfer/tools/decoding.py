@@ -146,8 +146,8 @@ def decoder_of(
         return Selection(names[columns], columns)
     if decoder is None and rep != "X_pca":
         raise ValueError(
-            f"nothing says how {quoted(rep)} becomes genes; give decoder, a function from states "
-            "to genes or the key of varm with its loadings"
+            f"unknown how {quoted(rep)} becomes genes; give decoder, a function from states "
+            "to genes, or the key of varm with its loadings"
         )
     key = LOADINGS if decoder is None else decoder
     if not isinstance(key, str):
@@ -190,7 +190,7 @@ def _function(
         decoded = as_array(function(states), "decoder")
         values = decoded.astype(np.float64)
         if not np.isfinite(values).all():
-            raise ValueError("decoder returns values that are not finite, of states that are")
+            raise ValueError("decoder returns values that are not finite for finite states")
         return values
 
     names = names.astype(str)
@@ -203,7 +203,7 @@ def _linear(
 ) -> Linear:
     if key not in adata.varm:
         raise MissingKey(
-            f"loadings {quoted(key)} are not in adata.varm (there are {listed(adata.varm)}); "
+            f"loadings {quoted(key)} are not in adata.varm (it holds {listed(adata.varm)}); "
             "sc.pp.pca(adata) makes them, or give decoder"
         )
     names = adata.var_names.astype(str)
@@ -259,7 +259,7 @@ def _offset(values: ndarray, decoded: ndarray, place: str) -> ndarray:
     explained = 1 - unexplained / total
     if explained < LEAST_EXPLAINED:
         warn(
-            f"the components are not of {place}, which they explain worse than its mean does "
-            f"(explained variance {explained:.1f}); name the layer that they were made of"
+            f"the components were not computed from {place}: they explain it worse than its mean "
+            f"(explained variance {explained:.1f}); name the layer they come from"
         )
     return offset

@@ -34,39 +34,39 @@ def divergence(
     *,
     n_neighbors: int | None = None,
 ) -> pd.DataFrame:
-    r"""Divergence of the velocity at every cell, at its own time: sources and sinks of the flow.
+    r"""Divergence of the velocity at every cell and its time: sources and sinks of the flow.
 
     .. math:: \nabla \cdot v = \sum_i \partial v_i / \partial x_i
 
-    Where it is negative, trajectories meet, as on the way into a fate; where it is positive, they
-    part. It says nothing about growth: cells that divide have ``obs["dyninfer_growth"]``.
+    Where it is negative, trajectories converge, as on the way into a fate; where it is positive,
+    they diverge. It says nothing about growth, which is in ``obs["dyninfer_growth"]``.
 
     Parameters
     ----------
     model : fitted estimator
-        One with velocities.
+        A model with velocities.
     adata : AnnData
         Read by the keys of the fit, and written into.
     basis : str, optional
         Key of ``obsm`` with two columns, with or without ``X_``: divergence and curl of the arrows
-        on this embedding, by regression on the nearest cells. An embedding that is no linear map
-        of the states stretches some places, and what it stretches diverges. By default the
-        divergence is that of the states the model was fitted on, by differentiation.
+        on this embedding, by regression on the nearest cells. A nonlinear embedding stretches some
+        regions, and stretching looks like divergence. By default, the divergence in the space of
+        the fitted states, by differentiation.
     n_neighbors : int, optional
-        Cells of a regression, as in :func:`velocity_embedding`.
+        Cells per regression, as in :func:`velocity_embedding`.
 
     Returns
     -------
     DataFrame
         ``divergence`` of every cell, per unit of time, and in two dimensions ``curl``,
-        :math:`\partial v_2/\partial x_1 - \partial v_1/\partial x_2`, twice the rate of turning,
-        positive against the clock. Also written to ``obs["dyninfer_divergence"]`` and
-        ``obs["dyninfer_curl"]``, with ``_<basis>`` at the end where one was given.
+        :math:`\partial v_2/\partial x_1 - \partial v_1/\partial x_2`, twice the rate of rotation,
+        positive when counterclockwise. Also written to ``obs["dyninfer_divergence"]`` and
+        ``obs["dyninfer_curl"]``, with ``_<basis>`` appended if one was given.
 
     Raises
     ------
     KeyError, TypeError, ValueError
-        If the model has no velocity, or the basis is not there or not flat.
+        If the model has no velocity, or the basis is missing or not two-dimensional.
 
     Examples
     --------
@@ -81,7 +81,7 @@ def divergence(
     check_anndata(adata)
     check_writable(adata)
     if n_neighbors is not None and basis is None:
-        raise ValueError("n_neighbors is of a basis; leave it out where none is given")
+        raise ValueError("n_neighbors is used with a basis only; leave it out, or give basis")
     # Of jumps there is none, and beyond the data there is a warning.
     velocity = cell_velocity(model, adata)
     states = states_of(adata, model.source_["use_rep"])

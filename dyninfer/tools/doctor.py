@@ -29,7 +29,7 @@ MOST_LABELS = 50
 
 @dataclass(frozen=True)
 class Examination:
-    """What :func:`doctor` says about an AnnData; ``print`` shows it as text.
+    """The findings of :func:`doctor` on an AnnData; ``print`` shows them as text.
 
     Attributes
     ----------
@@ -38,13 +38,13 @@ class Examination:
     used : dict of str
         What a fit would use: times and features.
     problems : tuple of str
-        What keeps a fit from running, each with its remedy.
+        What prevents a fit, each with its remedy.
     cautions : tuple of str
-        What a fit would warn of.
+        What a fit would warn about.
     missing : tuple of str
-        What is not there, and what that rules out.
+        What is missing, and what that rules out.
     call : str
-        The fit to begin with; empty where there are problems.
+        A first fit to run; empty if there are problems.
     """
 
     contents: Mapping[str, str]
@@ -82,29 +82,29 @@ def doctor(
     condition_key: str | None = None,
     growth_key: str | None = None,
 ) -> Examination:
-    """Say what is in an AnnData, what a fit would use, and what is missing.
+    """Report what is in an AnnData, what a fit would use, and what is missing.
 
-    Nothing is fitted, and the AnnData stays as it is.
+    Nothing is fitted, and the AnnData is not changed.
 
     Parameters
     ----------
     adata : AnnData
         Cells in rows.
     time_key : str, optional
-        Column of ``obs`` with the times. By default the one column that looks like times, or that
-        of several whose name says so.
+        Column of ``obs`` with the times. By default the one column that looks like times, or, of
+        several, the one whose name says so.
     use_rep, mass_key, weight_key, condition_key, growth_key : str, optional
         As in ``fit``.
 
     Returns
     -------
     Examination
-        Printed, it is a page of text.
+        Prints as a page of text.
 
     Raises
     ------
     TypeError
-        If ``adata`` is no AnnData.
+        If ``adata`` is not an AnnData.
 
     Examples
     --------

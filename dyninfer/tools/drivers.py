@@ -49,25 +49,25 @@ def drivers(
 ) -> pd.DataFrame:
     """Genes whose expression correlates with the probability of a fate, or is about to rise.
 
-    The correlation of every gene with the probability of the fate over the cells, with Fisher's
-    interval, and q-values of Benjamini and Hochberg over the genes. With a model, also the rate at
-    which its velocity changes the gene in the cells bound for the fate. A correlation does not show
-    a cause. Neighbouring cells share their fates, so p-values are too small: use them to rank
-    genes, and replicates to draw conclusions.
+    Gives the correlation over cells between each gene and the probability of the fate, with
+    Fisher's interval and Benjamini-Hochberg q-values over the genes. With a model, also the rate at
+    which its velocity changes the gene in cells bound for the fate. Correlation does not show a
+    cause. Neighbouring cells share fates, so p-values are too small: use them to rank genes, and
+    draw conclusions from replicates.
 
     Parameters
     ----------
     model : fitted estimator or None
-        Gives the velocity; None leaves it out.
+        Provides the velocity; None leaves it out.
     adata : AnnData
-        With the fates that :func:`~dyninfer.tools.fates` has written.
+        Holds the fates that :func:`~dyninfer.tools.fates` has written.
     fate : str or list of str, optional
         One fate, or several that count as one; by default each in turn.
     genes : sequence of str, optional
         Genes to test; by default all.
     cells : array, optional
-        Mask, names or numbers of the cells to look at, such as those of one time or cluster; by
-        default all cells that have fates.
+        Mask, names or numbers of the cells to use, such as those of one time or cluster; by default
+        all cells that have fates.
     layer : str, optional
         Layer with the expression; by default ``X``.
     use_raw : bool
@@ -76,7 +76,7 @@ def drivers(
         How states become genes: ``decoder`` and ``layer`` of
         :func:`~dyninfer.tools.velocity_layer`.
     level : float
-        Of the intervals.
+        Coverage of the intervals.
     key : str
         Key of ``obsm`` with the fates.
 
@@ -84,17 +84,17 @@ def drivers(
     -------
     DataFrame
         A row for every gene and fate, best first: ``fate``, ``corr``, ``ci_low``, ``ci_high``,
-        ``pval``, ``qval``. A gene that does not vary has no correlation (NaN), and is last. With a
-        model: ``rise``, the velocity of the gene averaged over cells in proportion to the
-        probability of the fate, and ``rise_over_rest``, by how much that exceeds the average in
-        proportion to the probability of any other. NaN for genes that are not decoded.
+        ``pval``, ``qval``. A gene that does not vary has no correlation (NaN) and comes last. With
+        a model: ``rise``, the velocity of the gene averaged over cells, weighted by the probability
+        of the fate, and ``rise_over_rest``, its excess over the average weighted by the probability
+        of any other fate. NaN for genes that are not decoded.
 
     Raises
     ------
     KeyError
-        If fates, a fate, a gene or a layer are not there; the nearest name is given.
+        If the fates, or a fate, a gene or a layer, are missing; the nearest name is given.
     ValueError
-        If all cells have the same probability, so that nothing can go with it.
+        If all cells have the same probability, so that nothing can correlate with it.
 
     References
     ----------
@@ -186,16 +186,16 @@ def _check_spread(shares: pd.DataFrame, n_fates: int) -> None:
     """Refuse what nothing can be correlated with."""
     n_cells = len(shares)
     if n_cells < FEWEST_CELLS:
-        raise ValueError(f"{n_cells} cells have fates; drivers need {FEWEST_CELLS} at least")
-    reason = "choose cells before the fates part: cells=..."
+        raise ValueError(f"{n_cells} cells have fates; drivers need at least {FEWEST_CELLS}")
+    reason = "choose cells from before the fates separate: cells=..."
     if n_fates == 1:
         reason = "there is only one fate"
     for name in shares:
         spread = shares[name].std(ddof=0)
         if spread <= NO_SPREAD:
             raise ValueError(
-                f"all cells have the same probability of {quoted(str(name))}, so no gene can go "
-                f"with it: {reason}"
+                f"all cells have the same probability of {quoted(str(name))}, so no gene can "
+                f"correlate with it: {reason}"
             )
 
 

@@ -103,7 +103,7 @@ def gene_columns(
         return np.arange(len(names))
     requested = as_names(genes)
     if not requested:
-        raise ValueError("genes is empty; name one at least")
+        raise ValueError("genes is empty; name at least one")
     columns = []
     # One after the other, so that the first that is wrong is the one that is named.
     for gene in requested:

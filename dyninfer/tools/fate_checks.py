@@ -37,8 +37,8 @@ def check_fates(names: Sequence[str], fates: pd.DataFrame) -> None:
     KeyError, ValueError
     """
     if not names:
-        raise ValueError(f"fate names no fate; there are {listed(fates.columns)}")
+        raise ValueError(f"fate is empty; the fates are {listed(fates.columns)}")
     # All that there are: fates are few, and their names are the user's.
     for name in names:
         if name not in fates.columns:
-            raise MissingKey(f"{quoted(name)} is no fate; there are {listed(fates.columns)}")
+            raise MissingKey(f"{quoted(name)} is not a fate; the fates are {listed(fates.columns)}")

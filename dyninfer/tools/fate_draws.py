@@ -225,7 +225,7 @@ def _arrivals(run: Trajectories) -> ndarray:
     """States at the end ``(path, feature)``; NaN for paths that were lost."""
     if run.discrete:
         raise TypeError(
-            "the model's states are discrete, so that its own states are the fates; "
+            "the states of the model are discrete, so they are the fates themselves; "
             "see the committors of model.process_"
         )
     at_end = run.states[:, -1]

@@ -209,7 +209,7 @@ def _groups(states: Any) -> dict[str, list[str]]:
         labels = as_list(members, f"states[{quoted(name)}]", "labels")
         groups[str(name)] = list(texts(labels))
     if not groups:
-        raise ValueError("states is empty; name one label at least, or leave it out")
+        raise ValueError("states is empty; name at least one label, or leave it out")
     return groups
 
 

@@ -26,9 +26,10 @@ def fate_reliability(
 ) -> pd.DataFrame:
     """Compare predicted shares of fates with the shares among clones, bin by bin.
 
-    All fates of all cells are pooled. Cells of a clone share their truth, so a bin is as sure as
-    the number of its clones. Fates from few draws scatter around their probability, which alone
-    moves the ends of a reliability curve inwards, by up to ``√(p (1 − p) / n_draws)``.
+    All fates of all cells are pooled. Cells of a clone share their true fates, so the certainty of
+    a bin depends on its number of clones. Fates from few draws scatter around their probability,
+    which by itself moves the ends of a reliability curve inwards, by up to ``√(p (1 − p) /
+    n_draws)``.
 
     Parameters
     ----------
@@ -42,14 +43,14 @@ def fate_reliability(
     Returns
     -------
     DataFrame
-        A row for each prediction (``fates``, and the baselines that were asked for) and bin:
+        One row per prediction (``fates``, and the requested baselines) and bin:
         ``prediction``, and the columns of :func:`dyninfer.metrics.reliability`, where groups are
         clones. :func:`dyninfer.pl.reliability` draws it.
 
     Raises
     ------
     KeyError, ValueError
-        As :func:`score_fates`.
+        As in :func:`score_fates`.
     """
     n_bins = check_count(n_bins, "n_bins")
     compared = comparison_with_clones(adata, clone_key, start, states, sources)

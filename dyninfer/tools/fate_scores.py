@@ -72,27 +72,27 @@ def score_fates(
 ) -> pd.DataFrame:
     """Score the fates that :func:`fates` wrote against the fates of clones.
 
-    The true fates of a cell are the shares of the fates among the cells of its clone at the end. A
-    clone is itself a small sample, so even the best score is not zero. Fates do not use the clones,
-    unless the model was fitted on them.
+    The true fates of a cell are the shares of fates among the cells of its clone at the end. A
+    clone is a small sample, so even a perfect prediction does not score zero. Fates do not use the
+    clones, unless the model was fitted to them.
 
     Parameters
     ----------
     adata : AnnData
         With fates.
     clone_key : str
-        Column of ``obs`` with the clone of every cell, missing or empty where it is not known; or
-        key of ``obsm`` with a matrix ``(cell, clone)`` of members.
+        Column of ``obs`` with the clone of every cell, missing or empty if unknown; or key of
+        ``obsm`` with a membership matrix ``(cell, clone)``.
     start : float, optional
         Time of the cells that are scored; by default all before the end.
     states : list of str, optional
-        Fates that count; the others are dropped from truth and prediction, which are made to sum to
-        one again. By default all.
+        Fates that count; the others are dropped from truth and prediction, and both are
+        renormalised to sum to one. By default all.
     sources : list of labels, optional
-        Score cells with these labels only, such as those that are not yet committed.
+        Score only cells with these labels, such as uncommitted cells.
     ranked : list of str, optional
-        Fates over which ``spearman`` and ``auroc`` are averaged, such as those that many clones
-        have; by default all that count.
+        Fates over which ``spearman`` and ``auroc`` are averaged, such as those shared by many
+        clones; by default all that count.
     n_resamples : int
         Resamples of the clones for the 95 % intervals.
     seed : int
@@ -100,14 +100,14 @@ def score_fates(
     Returns
     -------
     DataFrame
-        A row for the fates, for each baseline that was asked for, and for the shares of the fates
-        at the end, which are the same for all cells. ``brier``: mean of ``Σ (p − share)²``;
-        ``brier_mixed``: the same after mixing with the shares by the part ``mix`` that does best on
-        the other clones; ``spearman`` and ``auroc`` (cells half of whose clone has the fate,
-        against others): means over fates, NaN where one
-        fate is all there is; each with ``_low`` and ``_high``. ``calibration_error``: the expected
-        calibration error of :func:`fate_reliability`, beside ``calibration_floor``, what it is for
-        a calibrated prediction with so few clones. ``n_cells`` and ``n_clones`` are behind them.
+        One row for the fates, for each requested baseline, and for the shares of the fates at the
+        end, which are the same for all cells. ``brier``: mean of ``Σ (p − share)²``;
+        ``brier_mixed``: the same after mixing in the shares with the weight ``mix`` that is best on
+        the other clones; ``spearman`` and ``auroc`` (cells whose clone has at least half of the
+        fate, against others): means over fates, NaN if there is one fate only; each with ``_low``
+        and ``_high``. ``calibration_error``: the expected calibration error of
+        :func:`fate_reliability`; ``calibration_floor``: its value for a calibrated prediction with
+        this number of clones. ``n_cells`` and ``n_clones`` are the numbers behind them.
 
     Raises
     ------
@@ -170,7 +170,7 @@ def _chosen(states: Sequence[str] | None, names: list[str], argument: str) -> li
     subset = list(texts(as_list(states, argument, "names")))
     for name in subset:
         if name not in names:
-            raise ValueError(f"{quoted(name)} is no fate; there are {listed(names)}")
+            raise ValueError(f"{quoted(name)} is not a fate; the fates are {listed(names)}")
     return subset
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def transition_table(adata: AnnData, label_key: str | None = None) -> pd.DataFrame:
-    """Mean fates of the cells of every time and label, as :func:`fates` wrote them.
+    """Mean fates for every time and label, from what :func:`fates` wrote.
 
     Parameters
     ----------
@@ -31,9 +31,9 @@ def transition_table(adata: AnnData, label_key: str | None = None) -> pd.DataFra
     Returns
     -------
     DataFrame
-        A row for every time before the end and label that is there, with ``n_cells`` and a column
-        for each fate; its fates sum to one. Cells without a fate or a label are left out, and all
-        others count alike.
+        One row per time before the end and label present, with ``n_cells`` and one column per fate;
+        the fates of a row sum to one. Cells without a fate or a label are left out; all others
+        count equally.
 
     Raises
     ------

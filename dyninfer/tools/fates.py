@@ -54,74 +54,75 @@ def fates(
 ) -> pd.DataFrame:
     """Probability that a cell of any time ends with each label of the end time.
 
-    From every cell before the end, paths are simulated to the end; an arrival takes the shares of
-    labels among the end cells nearest to it. Cells of the end time have the label that is theirs.
+    From every cell before the end, paths are simulated to the end. Each end point takes the shares
+    of labels among the end cells nearest to it. Cells of the end time keep their own label.
 
-    There are two questions. The share of a fate among a cell's surviving **descendants** weighs a
-    path by its growth: a clone shows this. The fate of one **lineage** is that of a cell followed
-    through its divisions, one daughter at random; it does not know growth.
+    There are two questions. The share of a fate among the surviving **descendants** of a cell
+    weights each path by its growth; this is what a clone shows. The fate of one **lineage** follows
+    a cell through its divisions, one random daughter each time, and ignores growth.
 
     Parameters
     ----------
     model : fitted estimator, or list of them
-        Fitted on an AnnData. Refits, of other seeds or of resampled cells, widen the intervals by
-        how far they lie apart.
+        Fitted on an AnnData. Refits with other seeds or resampled cells widen the intervals by
+        their differences.
     adata : AnnData
-        With the columns and the representation that the model was fitted on; written into.
+        Has the columns and the representation that the model was fitted on; results are written
+        into it.
     label_key : str, optional
-        Column of ``obs`` with labels; by default the clusters of the cells at the end.
+        Column of ``obs`` with labels; by default clusters of the cells at the end.
     at : float, optional
         End time; by default the last of the data.
     states : list of labels, or dict of fates and their labels, optional
-        Labels that are fates, in this order; those of a dict are merged. Cells with another label
-        are left out of the end. By default all labels there, in the order of their categories.
+        Labels that are fates, in this order; labels of a dict are merged. End cells with another
+        label are left out. By default all labels at the end, in the order of their categories.
     of : {"descendants", "lineage"}
-        Which question is answered.
+        Which of the two questions to answer.
     n_draws : int
-        Paths simulated from each cell. Their number alone leaves an error of
-        ``√(p (1 − p) / n_draws)``.
+        Paths simulated from each cell. The sampling error is ``√(p (1 − p) / n_draws)``.
     noise : float or callable, optional
-        Noise of the simulation, as in ``model.simulate``. Without noise all paths of a cell have
-        the same end, and its fate is the labels around that place. If nothing is known about the
-        noise, take ``noise_scale(adata, ...)**2 / 2``: :func:`noise_scale`.
+        Noise of the simulation, as in ``model.simulate``. Without noise all paths of a cell end at
+        the same point, and its fate is the mix of labels around that point. If nothing is known
+        about the noise, use ``noise_scale(adata, ...)**2 / 2``: :func:`noise_scale`.
     n_neighbors : int
-        End cells around an arrival.
+        Number of end cells around each end point.
     transport : float in [0, 1]
         Share of the result that comes from fates pulled back along transport plans, as in the
-        baseline. The Brier score of an average is never above the average of the scores, and it is
-        lower where the two err in different cells.
+        baseline. The Brier score of an average is never above the average of the scores, and is
+        lower if the two err in different cells.
     mix : float in [0, 1]
-        Share of the result that is the shares of the labels at the end, the same for every cell.
-        This makes fates less sharp, and often better. :func:`score_fates` chooses it by clones.
+        Share of the result that comes from the shares of the labels at the end, the same for every
+        cell. This makes fates less sharp, and often better. :func:`score_fates` chooses it from
+        clones.
     baselines : bool
-        Also fates of 50 unmoved neighbours, and those pulled back along transport plans, under
+        Also compute fates of 50 unmoved neighbours, and fates pulled back along transport plans, as
         ``obsm["dyninfer_fates_neighbors"]`` and ``obsm["dyninfer_fates_transport"]``.
     seed : int
     chunk : int, optional
-        Paths run at once; it changes memory, and nothing else beyond rounding.
+        Paths run at once; it changes memory, and results only by rounding.
 
     Returns
     -------
     DataFrame
-        Fates ``(cell, fate)``: rows sum to one, or are NaN where a cell has none: after the end,
-        with missing values, or with all paths lost. Into the AnnData are written:
+        Fates ``(cell, fate)``: rows sum to one, or are NaN for cells after the end, with missing
+        values, or with all paths lost. The AnnData receives:
 
-        * ``obsm["dyninfer_fates"]``, the fates, as an array where a label holds a slash;
+        * ``obsm["dyninfer_fates"]``, the fates (an array if a label holds a slash);
           ``obsm["dyninfer_fates_low"]`` and ``obsm["dyninfer_fates_high"]``, the 95 % interval
           over draws and refits;
         * ``obs["dyninfer_fate"]``, the most probable fate, with colours;
           ``obs["dyninfer_fate_entropy"]``, the entropy;
-        * ``uns["dyninfer_fates"]``, names, settings and the number of paths that were lost.
+        * ``uns["dyninfer_fates"]``, names, settings and the number of lost paths.
 
     Raises
     ------
     KeyError, TypeError, ValueError
-        If a key, a label or a time is not in the data, or an option cannot be.
+        If a key, a label or a time is not in the data, or an option is invalid.
 
     Warns
     -----
     UserWarning
-        If fates are certainties, or paths were lost.
+        If all fates are 0 or 1, or paths were lost.
 
     Examples
     --------
@@ -265,7 +266,7 @@ def _fitted(model: Any) -> list[Any]:
     if isinstance(model, list | tuple):
         models = list(model)
     if not models:
-        raise ValueError("model is an empty list; give one fitted model at least")
+        raise ValueError("model is an empty list; give at least one fitted model")
     for one in models:
         check_model(one)
         # Of a model that is not fitted, `source_` says so.
@@ -362,14 +363,14 @@ def _warn_of(drawing: Drawing, is_certain: bool, n_models: int) -> None:
     # Several refits disagree where one is sure.
     if is_certain and n_models == 1:
         warn(
-            "fates are certainties: without noise every cell has one path. For probabilities give "
+            "all fates are 0 or 1: without noise every cell has one path. For probabilities give "
             "noise (methods with a score), fit a method with noise (sigma), or give a list of "
-            "refits of other seeds"
+            "refits with other seeds"
         )
     if drawing.n_lost:
         warn(
             f"{drawing.n_lost} of {drawing.n_paths} paths were lost on the way and count for no "
-            "fate; smaller steps of the solver may keep them"
+            "fate; smaller solver steps may keep them"
         )
 
 

@@ -48,50 +48,50 @@ def score_growth(
     gene_key: str | None = None,
     days_per_unit: float = 1.0,
 ) -> pd.DataFrame:
-    """Expected growth of every cell, from genes of the cell cycle and of apoptosis.
+    """Expected growth of every cell, from cell-cycle and apoptosis genes.
 
-    Each gene is standardised over all cells and cut at five standard deviations; a cell's score is
-    the mean over the genes of a set. Logistic curves make a birth and a death rate of the two
-    scores, between 0.3 and 1.7 a day, as in Waddington-OT; their difference is written to
+    Each gene is standardised over all cells and clipped at five standard deviations; the score of a
+    cell is the mean over a gene set. Logistic curves turn the two scores into birth and death rates
+    between 0.3 and 1.7 per day, as in Waddington-OT; their difference is written to
     ``obs["dyninfer_growth_prior"]``, for ``fit(..., growth_key="dyninfer_growth_prior")`` with
     ``coupling="growth_first"``.
 
-    What is expressed is not what happens: the score orders cells by how likely they divide, and is
-    far less sure of deaths. :class:`~dyninfer.UnbalancedWeights` tempers it (``prior_strength``)
-    and corrects it where the next snapshot says otherwise.
+    Expression is only a proxy: the score ranks cells well by how likely they divide, and far less
+    well by how likely they die. :class:`~dyninfer.UnbalancedWeights` tempers it
+    (``prior_strength``) and corrects it where the next snapshot disagrees.
 
     Parameters
     ----------
     adata : AnnData
-        With log-normalised expression of all genes: of the most variable genes only, most of those
-        that count here are gone.
+        With log-normalised expression of all genes; a selection of variable genes lacks most of
+        those needed here.
     organism : {"human", "mouse"}
-        Whose symbols the genes have.
+        Species of the gene symbols.
     proliferation, apoptosis : iterable of str, optional
         Genes to score in place of those of Tirosh et al. 2016 and of HALLMARK_APOPTOSIS; an empty
-        list leaves the rate of all cells at its lowest.
+        list leaves that rate at its minimum in all cells.
     layer : str, optional
         Layer with the expression; by default ``X``.
     gene_key : str, optional
         Column of ``var`` with the symbols; by default the ``var_names``.
     days_per_unit : float
-        Days in a unit of the times of the data, such as 1/24 where they are hours.
+        Days per unit of time of the data, such as 1/24 for hours.
 
     Returns
     -------
     DataFrame
-        A row for every cell: its scores ``proliferation`` and ``apoptosis``, its rates ``birth``
-        and ``death``, and their difference ``growth``, per unit of time.
+        One row per cell: the scores ``proliferation`` and ``apoptosis``, the rates ``birth`` and
+        ``death``, and their difference ``growth``, per unit of time.
 
     Raises
     ------
     KeyError, TypeError, ValueError
-        If a layer or a column is not there, or fewer than five genes of a set are.
+        If a layer or a column is missing, or fewer than five genes of a set are found.
 
     Warns
     -----
     UserWarning
-        If fewer than half of the genes of a set are there, or values look like counts.
+        If fewer than half of the genes of a set are found, or values look like counts.
 
     References
     ----------
@@ -109,7 +109,7 @@ def score_growth(
     if not isinstance(organism, str) or organism not in ORGANISMS:
         raise ValueError(
             f"organism must be one of {', '.join(ORGANISMS)}, found {brief(organism)}; for "
-            "another, give its genes as proliferation and apoptosis"
+            "another, give its genes by proliferation and apoptosis"
         )
     if not is_number(days_per_unit) or not 0 < days_per_unit < np.inf:
         raise ValueError(f"days_per_unit must be positive and finite, found {brief(days_per_unit)}")

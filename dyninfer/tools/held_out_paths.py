@@ -191,8 +191,8 @@ def _check_same_kind(model: PathEstimator, held_out: Paths) -> None:
     """Refuse likelihoods of labels beside densities of the numbers that they were made of."""
     if model.observations(held_out).discrete != held_out.discrete:
         raise ValueError(
-            f"{type(model).__name__} labels the paths by states first, so that its scores are not "
-            "those of the numbers; compare on paths that are labelled before"
+            f"{type(model).__name__} first labels the paths by states, so its scores are not "
+            "those of the numbers; compare on paths that are already labelled"
         )
 
 
@@ -236,7 +236,7 @@ def path_folds(
     if isinstance(hold_out, str) and hold_out == "each":
         return _random_folds(paths, n_folds, by_condition, seed)
     if n_folds is not None:
-        raise ValueError("n_folds makes folds of all paths; leave it out where hold_out names some")
+        raise ValueError("n_folds divides all paths; leave it out if hold_out names some")
     names = as_names(hold_out, "hold_out")
     if not names:
         raise ValueError("hold_out is empty; name a path, or give 'each'")
@@ -263,8 +263,8 @@ def _random_folds(
     n = min(N_FOLDS, n_groups) if n_folds is None else check_count(n_folds, "n_folds")
     if n < 2 or n > n_groups:
         raise ValueError(
-            f"{counted(n_groups, what)} cannot be left out in {counted(n, 'fold')}; make two folds "
-            f"at least, with one {what} or more in each"
+            f"{counted(n_groups, what)} cannot be left out in {counted(n, 'fold')}; give two "
+            f"or more folds, with at least one {what} in each"
         )
     # A shuffled deck, dealt in turn: sizes differ by one at most.
     order = numpy_stream(seed, "path folds").permutation(n_groups)
@@ -285,8 +285,8 @@ def _check_whole_conditions(held_out: Paths, remaining: Paths, by_condition: boo
     shared = set(held_out.conditions) & set(remaining.conditions)
     if shared:
         raise ValueError(
-            f"hold_out splits condition {quoted(str(min(shared, key=str)))}, whose paths say much "
-            "about each other; leave all of its paths out, or none"
+            f"hold_out splits condition {quoted(str(min(shared, key=str)))}, whose paths depend "
+            "on each other; leave all of its paths out, or none"
         )
 
 

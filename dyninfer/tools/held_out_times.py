@@ -189,7 +189,7 @@ def times_to_hold_out(data: Snapshots, hold_out: str | float | Iterable[float]) 
     """
     if data.n_times < 3:
         raise ValueError(
-            f"the data have {counted(data.n_times, 'time')}; leaving one out takes three at least"
+            f"the data have {counted(data.n_times, 'time')}; leaving one out needs at least three"
         )
     if isinstance(hold_out, str):
         if hold_out != "each":
@@ -200,8 +200,8 @@ def times_to_hold_out(data: Snapshots, hold_out: str | float | Iterable[float]) 
         raise ValueError("hold_out is empty; name a time, or give 'each'")
     if 0 in numbers:
         raise ValueError(
-            f"hold_out holds the first time, {data.times[0]:g}, which nothing leads to; "
-            "leave later times out"
+            f"hold_out holds the first time, {data.times[0]:g}, which no cells lead to; "
+            "hold out later times"
         )
     # Each once, in the order given.
     return [float(data.times[k]) for k in dict.fromkeys(numbers)]

@@ -145,7 +145,7 @@ def _random_share(paths: Paths, share: float, by_condition: bool, seed: int) -> 
     n_held_out = max(round(share * n_groups), 1)
     if n_held_out >= n_groups:
         raise ValueError(
-            f"hold_out={share:g} leaves none of {counted(len(paths), 'path')} to choose by; "
+            f"hold_out={share:g} leaves none of {counted(len(paths), 'path')} for the choice; "
             "hold out a smaller share"
         )
     order = numpy_stream(seed, "held-out paths").permutation(n_groups)

@@ -26,30 +26,30 @@ _NESTED = ("jumps", "covariates", "initial_covariates")
 def information_criteria(
     models: Sequence[Any] | Mapping[str, Any], *, n: str = "observations"
 ) -> pd.DataFrame:
-    """Log-likelihoods, AIC and BIC of several fits to the same data.
+    """Compare several fits to the same data by log-likelihood, AIC and BIC.
 
-    ``AIC = 2 k − 2 log L`` and ``BIC = k log n − 2 log L`` with ``k`` parameters that were fitted.
+    ``AIC = 2 k − 2 log L`` and ``BIC = k log n − 2 log L`` with ``k`` fitted parameters.
 
     Parameters
     ----------
     models : sequence or mapping of MarkovJumpInference
-        Fitted. The keys of a mapping are their names.
+        Fitted models. The keys of a mapping are their names.
     n : {"observations", "paths"}
-        What BIC counts. Observations of one path are not independent, and paths are too few where
-        they are long; where both agree, the answer does not hang on it.
+        What BIC counts. Observations of one path are not independent, and the number of paths is
+        too small if paths are long; trust a choice on which both agree.
 
     Returns
     -------
     DataFrame
         A row for every model: ``model``, ``log_likelihood`` in nats, ``n_parameters``, ``n``,
-        ``aic``, ``bic``, ``converged``. Under a prior the likelihood is that at the posterior's
-        maximum, a little below its own.
+        ``aic``, ``bic``, ``converged``. With a prior, the likelihood is taken at the posterior
+        maximum, slightly below its own maximum.
 
     Raises
     ------
     TypeError, ValueError
-        If a model has no fit, or the models were fitted to other data or to other observations of
-        them.
+        If a model has no fit, or the models were fitted to different data or different observations
+        of them.
 
     Examples
     --------
@@ -70,7 +70,7 @@ def information_criteria(
         fitted = as_list(models, "models", "fitted models")
         names = range(len(fitted))
     if not fitted:
-        raise ValueError("models is empty; give one fitted model at least")
+        raise ValueError("models is empty; give at least one fitted model")
     fits = [_fit_of(model) for model in fitted]
     for model in fitted[1:]:
         _check_same_data(fitted[0], model)
@@ -96,17 +96,17 @@ def information_criteria(
 def likelihood_ratio(small: Any, large: Any) -> pd.DataFrame:
     """Test whether the additional rates of a larger model are needed.
 
-    Twice the difference of the log-likelihoods is compared with the χ² distribution of as many
-    degrees of freedom as there are further parameters (Wilks 1938, Ann. Math. Stat. 9, 60). Where
-    the smaller model sets rates to zero, which lies on the edge of the larger one, the true
-    probability is smaller (Self and Liang 1987, J. Am. Stat. Assoc. 82, 605): for one such rate and
-    no other difference, half.
+    Twice the difference of the log-likelihoods is compared with the χ² distribution; its degrees of
+    freedom are the number of additional parameters (Wilks 1938, Ann. Math. Stat. 9, 60). If the
+    smaller model sets rates to zero, on the boundary of the larger one, the true p-value is smaller
+    (Self and Liang 1987, J. Am. Stat. Assoc. 82, 605): half, for one such rate and no other
+    difference.
 
     Parameters
     ----------
     small, large : MarkovJumpInference
-        Fitted to the same data with ``prior_width=None``; their ``jumps``, their ``covariates`` or
-        their ``initial_covariates`` differ, and nothing else.
+        Fitted to the same data with ``prior_width=None``. They differ only in ``jumps``,
+        ``covariates`` or ``initial_covariates``.
 
     Returns
     -------
@@ -117,7 +117,7 @@ def likelihood_ratio(small: Any, large: Any) -> pd.DataFrame:
     Raises
     ------
     TypeError, ValueError
-        If ``small`` is no special case of ``large``, a fit has a prior or is not finished, or the
+        If ``small`` is not a special case of ``large``, a fit has a prior or is unfinished, or the
         data differ.
     """
     from scipy.stats import chi2
@@ -135,8 +135,8 @@ def likelihood_ratio(small: Any, large: Any) -> pd.DataFrame:
     gain = float(large_fit.log_likelihood - small_fit.log_likelihood)
     if gain < -_SLACK:
         raise ValueError(
-            f"large explains the data worse than small, by {-gain:.3g} nats, so that it is not at "
-            "its maximum; fit it with more max_steps or another seed"
+            f"large explains the data worse than small, by {-gain:.3g} nats, so it is not at "
+            "its maximum; fit it with larger max_steps or another seed"
         )
     statistic = 2 * max(gain, 0.0)
     row = {
@@ -153,7 +153,7 @@ def _fit_of(model: Any) -> JumpFit:
     if not hasattr(model, "sample_processes") or not hasattr(model, "provenance_"):
         raise TypeError(f"models must be fitted MarkovJumpInference, found {brief(model)}")
     if model.fit_ is None:
-        raise ValueError("a model of refine=False has no likelihood; fit it with refine=True")
+        raise ValueError("a model with refine=False has no likelihood; fit it with refine=True")
     return model.fit_
 
 
@@ -162,7 +162,7 @@ def _check_same_data(one: Any, other: Any) -> None:
         raise ValueError("the models were fitted to different data; fit them to the same paths")
     # Labels made by another rule are other data, and densities of numbers are no probabilities.
     if one.facts_["states"] != other.facts_["states"]:
-        raise ValueError("the models learned from labels of different rules; give both one rule")
+        raise ValueError("the models' labels come from different rules; give both one rule")
     kinds = [_kind(model) for model in (one, other)]
     if kinds[0] != kinds[1]:
         raise ValueError(
@@ -192,8 +192,8 @@ def _check_settings(small: Any, large: Any) -> None:
     for name in differing:
         if name not in _NESTED:
             raise ValueError(
-                f"small and large differ in {name}; the test is of models that differ in jumps or "
-                "in covariates alone: compare others by information_criteria"
+                f"small and large differ in {name}; the test needs models that differ in jumps or "
+                "covariates alone: compare others with information_criteria"
             )
     if len(differing) > 1:
         raise ValueError(
@@ -242,9 +242,9 @@ def _check_effects(small: Any, large: Any) -> None:
 def _check_maximum(model: Any, fit: JumpFit) -> None:
     """Raise a ValueError where a likelihood is not at its maximum."""
     if model.prior_width is not None:
-        raise ValueError("the test is of plain maximum likelihood; fit both with prior_width=None")
+        raise ValueError("the test needs plain maximum likelihood; fit both with prior_width=None")
     if not bool(fit.converged):
-        raise ValueError("a fit is not finished; give it more max_steps")
+        raise ValueError("a fit is not finished; increase max_steps")
 
 
 def _check_nested(small: RateScheme, large: RateScheme) -> None:
@@ -261,7 +261,7 @@ def _check_nested(small: RateScheme, large: RateScheme) -> None:
     shared = large.design[is_shared]
     # Log-rates of small are combinations of its columns, which large must be able to form.
     if not _spans(shared, small.design) or not _spans(shared, _offsets(small, large, is_shared)):
-        raise ValueError(f"{reason}: its rates hang together in another way")
+        raise ValueError(f"{reason}: its rates are tied in another way")
     removed = large.design[~is_shared]
     free = _null_space(shared)
     # The rates that are zero must be able to vanish while all others stay.

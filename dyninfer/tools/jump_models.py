@@ -58,7 +58,7 @@ class LearnedJumps:
         effects = getattr(model, "effects_", None)
         if covariates is not None and effects is None:
             raise ValueError(
-                "covariates cannot be used: the rates of model depend on none; leave them out"
+                "covariates cannot be used: the rates of the model depend on none; leave them out"
             )
         check_has_jumps(model)
         if isinstance(model, MarkovJump):
@@ -131,7 +131,7 @@ def at_one(covariates: Any) -> dict[str, Any] | None:
     table = as_table(covariates)
     if len(table) != 1:
         raise ValueError(
-            f"covariates has {len(table)} rows; a table is of one process: give one value of each, "
+            f"covariates has {len(table)} rows; a table is for one process: give a value of each, "
             "covariates={...}"
         )
     return dict(table.iloc[0])
@@ -143,7 +143,7 @@ def _warn_of_reference(model: Any) -> None:
     if settings is not None and settings.columns:
         columns = listed(settings.columns)
         warn(
-            f"the table is of rates where {columns} is 0, or the first of its levels; for others "
+            f"the table uses rates at which {columns} is 0 or at its first level; for others "
             "give covariates={...}, or model.effects_.process(...) in place of the model"
         )
 

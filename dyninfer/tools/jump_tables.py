@@ -41,7 +41,7 @@ def sojourn_times(
     Parameters
     ----------
     model : MarkovJumpInference or MarkovJump
-        Fitted, or a process, of which there are no intervals.
+        A fitted model, or a process; a process has no intervals.
     level : float
         Coverage of the intervals.
     n_samples : int
@@ -49,8 +49,8 @@ def sojourn_times(
     seed : int
         Fixes the draws.
     covariates : mapping, optional
-        A value of each covariate that the rates of the model depend on; by default 0, and the first
-        level of categories.
+        A value of each covariate that the rates depend on; by default 0, or the first level of a
+        category.
 
     Returns
     -------
@@ -60,7 +60,7 @@ def sojourn_times(
     Raises
     ------
     TypeError, ValueError
-        If the model has no jump process, or an argument cannot be.
+        If the model has no jump process, or an argument is invalid.
 
     Examples
     --------
@@ -94,10 +94,10 @@ def length_of_stay(
     Parameters
     ----------
     model : MarkovJumpInference or MarkovJump
-        Fitted, or a process, of which there are no intervals.
+        A fitted model, or a process; a process has no intervals.
     until : float
-        Horizon, since the start. By default endless: the time in each state before the process is
-        absorbed, infinite for states that it visits again and again.
+        Horizon, counted from the start. By default infinite: the time in each state before
+        absorption, which is infinite for recurrent states.
     start : states, optional
         States to start from, by name or number; by default all.
     level, n_samples, seed, covariates
@@ -111,7 +111,7 @@ def length_of_stay(
     Raises
     ------
     TypeError, ValueError
-        If the model has no jump process, or an argument cannot be.
+        If the model has no jump process, or an argument is invalid.
 
     Examples
     --------
@@ -144,17 +144,17 @@ def first_passage(
     seed: int = 0,
     covariates: Any = None,
 ) -> pd.DataFrame:
-    """Mean time until one of the target states is entered for the first time.
+    """Mean time until a target state is first entered.
 
     Parameters
     ----------
     model : MarkovJumpInference or MarkovJump
-        Fitted, or a process, of which there are no intervals.
+        A fitted model, or a process; a process has no intervals.
     target : states
         One or more, by name or number.
     start : states, optional
-        States to start from; by default all. From a target itself the time is 0, and from where the
-        target may never be reached it is infinite.
+        States to start from; by default all. From a target itself the time is 0; from a state that
+        may never reach the target it is infinite.
     level, n_samples, seed, covariates
         As in :func:`sojourn_times`.
 
@@ -166,7 +166,7 @@ def first_passage(
     Raises
     ------
     TypeError, ValueError
-        If the model has no jump process, or an argument cannot be.
+        If the model has no jump process, or an argument is invalid.
 
     Examples
     --------
@@ -194,14 +194,14 @@ def next_states(
     seed: int = 0,
     covariates: Any = None,
 ) -> pd.DataFrame:
-    """Probability that the next jump out of a state goes to each of the others.
+    """Probability that the next jump out of a state leads to each other state.
 
-    ``Q_ij / −Q_ii``. Jumps that cannot happen have no row, and a state that is never left has none.
+    ``Q_ij / −Q_ii``. Impossible jumps have no row, nor has a state that is never left.
 
     Parameters
     ----------
     model : MarkovJumpInference or MarkovJump
-        Fitted, or a process, of which there are no intervals.
+        A fitted model, or a process; a process has no intervals.
     level, n_samples, seed, covariates
         As in :func:`sojourn_times`.
 
@@ -252,11 +252,11 @@ def transition_probabilities(
     Parameters
     ----------
     model : MarkovJumpInference or MarkovJump
-        Fitted, or a process, of which there are no intervals.
+        A fitted model, or a process; a process has no intervals.
     dt : float
         Length of the interval.
     start_time : float
-        Where the interval begins; it matters where rates change in time.
+        When the interval begins; it matters only if rates change in time.
     level, n_samples, seed, covariates
         As in :func:`sojourn_times`.
 
@@ -268,7 +268,7 @@ def transition_probabilities(
     Raises
     ------
     TypeError, ValueError
-        If the model has no jump process, or an argument cannot be.
+        If the model has no jump process, or an argument is invalid.
 
     Examples
     --------
@@ -304,11 +304,11 @@ def survival(
     Parameters
     ----------
     model : MarkovJumpInference or MarkovJump
-        Fitted, or a process, of which there are no intervals.
+        A fitted model, or a process; a process has no intervals.
     target : states
-        One or more, by name or number: death, say.
+        One or more, by name or number, such as death.
     times : sequence of float
-        Since the start.
+        Counted from the start.
     start : states, optional
         States to start from; by default all but the targets.
     level, n_samples, seed, covariates
@@ -322,7 +322,7 @@ def survival(
     Raises
     ------
     TypeError, ValueError
-        If the model has no jump process, or an argument cannot be.
+        If the model has no jump process, or an argument is invalid.
 
     Examples
     --------

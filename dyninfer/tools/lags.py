@@ -46,11 +46,10 @@ def implied_timescales(
     n_samples: int = 300,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Relaxation times of transition matrices that are counted at several lags.
+    """Relaxation times of transition matrices counted at several lags.
 
-    ``−τ / ln |λ_k(τ)|`` (Swope, Pitera and Suits 2004, J. Phys. Chem. B 108, 6571). Where labels
-    are Markov, they do not depend on the lag; wrong labels and lumped states make them grow with
-    it.
+    ``−τ / ln |λ_k(τ)|`` (Swope, Pitera and Suits 2004, J. Phys. Chem. B 108, 6571). If labels are
+    Markov, they do not depend on the lag; wrong labels and lumped states make them grow with it.
 
     Parameters
     ----------
@@ -60,26 +59,25 @@ def implied_timescales(
         In the unit of the times, multiples of the step; by default up to a quarter of the longest
         path.
     model : MarkovJumpInference or MarkovJump, optional
-        Its own relaxation times are given beside.
+        Adds the relaxation times of this model.
     reversible : bool
         Whether the matrices have detailed balance.
     level : float
         Coverage of the intervals.
     n_samples, seed
-        Draws of a matrix that intervals are taken from. Rows are drawn from Dirichlet
-        distributions, with overlapping pairs counted as fewer by the lag.
+        Draws of a matrix for the intervals. Rows are drawn from Dirichlet distributions; because
+        pairs overlap, their counts are reduced by the lag.
 
     Returns
     -------
     DataFrame
-        A row for every lag and time scale, the slowest first: ``lag``, ``process``, ``value``,
-        ``low``, ``high``, and with a model ``model``, ``model_low``, ``model_high`` as far as it
-        has them.
+        One row per lag and time scale, the slowest first: ``lag``, ``process``, ``value``, ``low``,
+        ``high``, and with a model ``model``, ``model_low``, ``model_high``.
 
     Raises
     ------
     TypeError, ValueError
-        If frames are at unequal steps, a state has no successor at a lag, or an argument cannot be.
+        If steps of time differ, a state has no successor at a lag, or an argument is invalid.
 
     Examples
     --------
@@ -128,10 +126,10 @@ def chapman_kolmogorov(
     n_samples: int = 300,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Transition probabilities at multiples of a lag: predicted from it, and counted.
+    """Transition probabilities at multiples of a lag, predicted from the lag and counted.
 
     ``T(τ)^k`` beside ``T(kτ)`` (Prinz et al. 2011, J. Chem. Phys. 134, 174105); with a model,
-    ``e^{Q k τ}``. Where labels are Markov, the two agree within their intervals.
+    ``e^{Q k τ}``. If labels are Markov, the two agree within their intervals.
 
     Parameters
     ----------
@@ -151,7 +149,7 @@ def chapman_kolmogorov(
     DataFrame
         A row for every multiple and pair of states: ``time``, ``source``, ``target``,
         ``predicted``, ``predicted_low``, ``predicted_high``, ``estimated``, ``estimated_low``,
-        ``estimated_high``. A process that was not learned predicts without an interval.
+        ``estimated_high``. A process that was not fitted predicts without intervals.
 
     Raises
     ------

@@ -39,26 +39,26 @@ def descendants(
     noise: Noise = None,
     seed: int = 0,
 ) -> pd.Series:
-    """Cells of later times that resemble the descendants of some cells.
+    """Cells of later times that resemble the descendants of the chosen cells.
 
-    Paths run from the chosen cells to every later time; each spreads over the cells of that time
-    nearest to its end, and counts by the mass it has gained.
+    Paths run from the chosen cells to every later time. Each is spread over the cells of that time
+    nearest to its end, and weighted by the mass it has gained.
 
     Parameters
     ----------
     model : fitted estimator
-        Fitted on an AnnData, whose keys read this one.
+        Fitted on an AnnData; this one is read by the same keys.
     adata : AnnData
-        Written into.
+        Results are written into it.
     cells : mask ``(n,)`` or names
-        Cells of one time, such as ``adata.obs["cell_type"] == "HSC"`` and the time; they count by
-        their weights, where the model was fitted with ``weight_key``.
+        Cells of one time, such as ``(adata.obs["cell_type"] == "HSC") & (adata.obs["day"] == 2)``.
+        If the model was fitted with ``weight_key``, cells count by their weights.
     at : float or list of floats, optional
         Later times of the data; by default all.
     n_draws : int
-        Paths of a cell. Of a deterministic model one is run: the others would be the same.
+        Paths per cell. A deterministic model needs, and runs, one only.
     n_neighbors : int
-        Cells that the end of a path is spread over.
+        Number of cells that the end of a path is spread over.
     noise : float or callable, optional
         ε of the simulation, for models with a score.
     seed : int
@@ -66,8 +66,8 @@ def descendants(
     Returns
     -------
     Series ``(n,)``
-        By name of the cell. At each time asked for it sums to one; at the time of the chosen cells
-        it is their own distribution; NaN at other times. Also in ``obs["dyninfer_descendants"]``.
+        Indexed by cell name. Sums to one at each requested time; at the time of the chosen cells it
+        is their own distribution; else NaN. Also in ``obs["dyninfer_descendants"]``.
 
     Raises
     ------
@@ -97,10 +97,10 @@ def ancestors(
     noise: Noise = None,
     seed: int = 0,
 ) -> pd.Series:
-    r"""Cells of earlier times whose descendants resemble some cells.
+    r"""Cells of earlier times whose descendants resemble the chosen cells.
 
-    By Bayes' rule, with paths that run forward from all cells ``i`` of an earlier time, of weight
-    ``w_i``: the ancestor of a chosen cell is ``i`` with probability
+    Paths run forward from all cells ``i``, of weight ``w_i``, of an earlier time. By Bayes' rule,
+    the ancestor of a chosen cell is ``i`` with probability
 
     .. math:: P(i) \propto w_i \sum_{j \in \text{cells}} m_{ij},
 
@@ -116,8 +116,8 @@ def ancestors(
     Returns
     -------
     Series ``(n,)``
-        By name of the cell. At each time asked for it sums to one; at the time of the chosen cells
-        it is their own distribution; NaN at other times. Also in ``obs["dyninfer_ancestors"]``.
+        Indexed by cell name. Sums to one at each requested time; at the time of the chosen cells it
+        is their own distribution; else NaN. Also in ``obs["dyninfer_ancestors"]``.
 
     Raises
     ------
@@ -154,12 +154,12 @@ def flows(
     noise: Noise = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """What becomes of the labels of one time at the next: the numbers behind a Sankey diagram.
+    """Flows of cells between the labels of successive times, as in a Sankey diagram.
 
     Parameters
     ----------
     model, adata, n_draws, n_neighbors, noise, seed
-        As in :func:`descendants`; the AnnData is left as it is.
+        As in :func:`descendants`; the AnnData is not changed.
     label_key : str
         Column of ``obs`` with labels; cells without one are left out.
     at : list of floats, optional
@@ -168,13 +168,13 @@ def flows(
     Returns
     -------
     DataFrame
-        A row for every two successive times and every pair of labels there:
+        One row per two successive times and pair of labels:
 
         * ``time``, ``next_time``, ``source``, ``target``;
-        * ``source_share`` and ``target_share``, the shares of the labels among the observed cells;
-        * ``flow``, the part of all descendants that goes this way;
-        * ``of_source``, the part of the descendants of the source;
-        * ``of_target``, the part of those that arrive at the target, 0 where none do.
+        * ``source_share`` and ``target_share``, the shares of the two labels among observed cells;
+        * ``flow``, the share of all descendants that takes this way;
+        * ``of_source``, the share of the descendants of the source;
+        * ``of_target``, the share of those that arrive at the target, 0 if none do.
 
         :func:`dyninfer.pl.sankey` draws it.
 
@@ -198,7 +198,7 @@ def flows(
     is_labelled = pd.notna(labels)
     numbers = course.numbers(at)
     if len(numbers) < 2:
-        raise ValueError("flows need two times at least")
+        raise ValueError("flows need at least two times")
     rows = []
     for begin, end in pairwise(numbers):
         sources = course.labelled(begin, is_labelled)
@@ -288,7 +288,7 @@ class _Course:
             first_times = self.times[numbers][:5]
             found = ", ".join(as_text(time) for time in first_times)
             raise ValueError(
-                f"cells are of {len(numbers)} times ({found}); choose cells of one time, such as "
+                f"cells have {len(numbers)} times ({found}); choose cells of one time, such as "
                 "(label == ...) & (time == ...)"
             )
         return rows, int(numbers[0])
@@ -306,7 +306,7 @@ class _Course:
         n_asked = len(self.times) if at is None else len(self.numbers(at))
         if not beyond or (at is not None and len(beyond) < n_asked):
             raise ValueError(
-                f"the cells are of time {as_text(self.times[k])}, and every time of at must be "
+                f"the cells have time {as_text(self.times[k])}, and every time in at must be "
                 f"{side}; the times are {self.steps.clock}"
             )
         return beyond

@@ -31,9 +31,9 @@ def noise_scale(
 ) -> float:
     r"""Noise σ with which a process spreads cells as an entropic transport plan does.
 
-    Snapshots do not tell noise from drift, so that σ is an assumption. This one is that of the
-    plans behind the baselines of :func:`fates`. A Brownian motion of variance ``σ² Δt`` leads to
-    plans with ``ε = 2 σ² Δt`` (Schrödinger's bridge); with ε a share of the mean squared distance D
+    Snapshots cannot tell noise from drift, so σ is an assumption. This one is made by the plans
+    behind the baselines of :func:`fates`. A Brownian motion of variance ``σ² Δt`` leads to plans
+    with ``ε = 2 σ² Δt`` (Schrödinger's bridge); with ε a share of the mean squared distance D
     between cells of successive times,
 
     .. math:: \sigma^2 = \text{regularization} \cdot \frac{\sum_k D_k}{2 \sum_k \Delta t_k}.
@@ -47,8 +47,8 @@ def noise_scale(
     hold_out : float or list of floats, optional
         Times whose cells are left out, as in ``fit``.
     regularization : float
-        ε in units of D. In a simulated gene network that is seen as counts, fates are best between
-        half of the default and the default.
+        ε in units of D. In a simulated gene network observed as counts, fates are best between half
+        the default and the default.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def noise_scale(
     largest = max(np.abs(sample).max() for sample in snapshots.samples)
     least_distance = ROUNDING * float(largest)
     if total <= least_distance**2:
-        raise ValueError("all cells have the same state, which sets no scale; check use_rep")
+        raise ValueError("all cells have the same state, so no scale can be found; check use_rep")
     duration = float(snapshots.times[-1] - snapshots.times[0])
     variance = regularization * total / (2 * duration)
     return float(np.sqrt(variance))

@@ -43,41 +43,41 @@ def prevalence(
 ) -> pd.DataFrame:
     """Share of every state over time, observed and expected: whether a jump process fits.
 
-    Observed is a path from its first observation to its last, and beyond it in an absorbing state.
-    In between it is in the state that was observed last (Gentleman et al. 1994, Stat. Med. 13,
-    805). Expected is the mean of ``e^{Q(t − t₁)}`` from the first observed state of every path that
-    has begun, by its own covariates where rates depend on any. Hidden states are the likeliest
-    sequence of each path.
+    A path counts as observed from its first observation to its last, and beyond that if it ends in
+    an absorbing state. In between it is in the state observed last (Gentleman et al. 1994, Stat.
+    Med. 13, 805). The expected share is the mean of ``e^{Q(t − t₁)}`` from the first observed state
+    of every path that has begun, with its own covariates if rates depend on any. Hidden states are
+    those of the likeliest sequence.
 
     Parameters
     ----------
     model : MarkovJumpInference or MarkovJump
-        Fitted, or a process, of which there are no intervals.
+        A fitted model, or a process; a process has no intervals.
     data : AnnData or Paths
         Read by the keys that ``fit`` was given.
     times : sequence of float, optional
         By default eleven, from the first observation to the last.
     interpolation : {"start", "midpoint"}
-        In which state a path is between two observations: in the first, or in the nearer one. A
-        state whose entry is observed when it happens is not entered before.
+        State of a path between two observations: the first, or the nearer one. A state whose entry
+        time is observed exactly is not entered earlier.
     followed_until : float, optional
-        End of the study: beyond it, paths in an absorbing state are not observed any more. Without
-        it the dead are counted where the living no longer are.
+        End of the study, after which paths in an absorbing state no longer count. Without it, the
+        dead are still counted when the living no longer are.
     level : float
-        Coverage of the intervals of what is expected.
+        Coverage of the intervals of the expected shares.
     n_samples, seed
         As in :func:`sojourn_times`.
 
     Returns
     -------
     DataFrame
-        A row for every time and state: ``time``, ``state``, ``n_paths`` that are observed,
-        ``observed`` share of them, ``expected`` share, ``low``, ``high``.
+        One row per time and state: ``time``, ``state``, ``n_paths`` (the number observed), the
+        ``observed`` and the ``expected`` share, ``low``, ``high``.
 
     Raises
     ------
     TypeError, ValueError
-        If the model has no jump process, no path is observed at a time, or an argument cannot be.
+        If the model has no jump process, no path is observed at a time, or an argument is invalid.
 
     Examples
     --------
@@ -287,7 +287,7 @@ def _combinations(model: Any, data: Any, names: pd.Series) -> tuple[pd.DataFrame
     if changes.any():
         name = every_name[path[changes][0]]
         raise ValueError(
-            f"covariates change along path {quoted(str(name))}; prevalence needs ones that stay as "
-            "they are, such as those of the first observation"
+            f"covariates change along path {quoted(str(name))}; prevalence needs constant ones, "
+            "such as those of the first observation"
         )
     return combinations, row

@@ -56,26 +56,26 @@ def time(
     n_between: int = 4,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Time at which a state like a cell's is expected, and its uncertainty.
+    """Expected time of each cell's state, with its uncertainty.
 
-    A coordinate like pseudotime, in the units of the data: mean and standard deviation of the times
-    of the ``n_neighbors`` nearest states, without the cell itself. States of all times count alike,
-    however many cells were taken. With a model, states between the observed times are simulated, so
-    that the coordinate runs on between them; without one (None), only observed cells count. At both
-    ends of the data neighbours lie on one side only, which pulls the mean inwards.
+    A coordinate like pseudotime, in the time unit of the data: mean and standard deviation of the
+    times of the ``n_neighbors`` nearest states, without the cell itself. All times have equal
+    weight, however many cells were sampled. With a model, states between the observed times are
+    simulated, so that the coordinate is continuous; with None, only observed cells count. At both
+    ends of the data, neighbours lie on one side only, which pulls the mean inwards.
 
     Parameters
     ----------
     model : fitted estimator or None
-        Fitted on an AnnData, whose keys read this one.
+        Fitted on an AnnData; this one is read by the same keys.
     adata : AnnData
-        Gets ``obs["dyninfer_time"]`` and ``obs["dyninfer_time_sd"]``.
+        Receives ``obs["dyninfer_time"]`` and ``obs["dyninfer_time_sd"]``.
     time_key, use_rep : str, optional
-        Where there is no model: the column of the times and the representation.
+        Without a model: the column of the times, and the representation.
     n_neighbors : int
-        States that a mean is taken over.
+        Number of states to average over.
     n_between : int
-        Times between two observed ones at which states are simulated.
+        Number of simulated times between two observed ones.
     seed : int
 
     Returns
@@ -86,7 +86,7 @@ def time(
     Raises
     ------
     KeyError, TypeError, ValueError
-        If a key, a time or a value in the data is not as it must be.
+        If a key, a time or a value in the data is invalid.
 
     Examples
     --------
@@ -117,7 +117,7 @@ def time(
     clock = Clock.of(times)
     # Of one time, every state is expected at it.
     if len(clock) < 2:
-        raise ValueError(f"an expected time needs two times at least, found {clock}")
+        raise ValueError(f"an expected time needs at least two times, found {clock}")
     references = [_reference_cells(clock, times, states, seed)]
     if model is not None and n_between > 0:
         check_memory(8 * n_between * states.size, f"states at {n_between} times between")
@@ -228,28 +228,28 @@ def time_to_fate(
     noise: float | Callable[[float], float] | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Time that cells take to reach a fate, over the paths that reach it and stay.
+    """Time that cells take to reach a fate, over the paths that reach it and stay there.
 
-    A path has reached the fate at the first of ``n_times`` times from which on most of its nearest
-    observed cells have the label.
+    A path reaches the fate at the first of ``n_times`` times from which most of its nearest
+    observed cells keep having the label.
 
     Parameters
     ----------
     model : fitted estimator
-        Fitted on an AnnData, whose keys read this one.
+        Fitted on an AnnData; this one is read by the same keys.
     adata : AnnData
     label_key : str
         Column of ``obs`` with the labels.
     fate : str or list of str
-        Label, or labels that count as one.
+        One label, or several that count as one.
     at : float, optional
-        Time at which paths end; by default the last one.
+        Time at which paths end; by default the last.
     n_draws : int
-        Paths of a cell.
+        Paths per cell.
     n_times : int
-        Times, from a cell's own to the end, at which paths are looked at.
+        Number of times at which paths are checked, from the time of the cell to the end.
     n_neighbors : int
-        Cells that are asked for their label.
+        Number of observed cells whose labels are used.
     noise : float or callable, optional
         ε of the simulation, for models with a score.
     seed : int
@@ -257,13 +257,13 @@ def time_to_fate(
     Returns
     -------
     DataFrame
-        For every cell the ``mean`` and ``sd`` of the time, NaN where no path reaches the fate, and
-        the ``share`` of its paths that do; NaN for cells of the end and after.
+        For every cell the ``mean`` and ``sd`` of the time, NaN if no path reaches the fate, and the
+        ``share`` of its paths that do; NaN for cells at the end or later.
 
     Raises
     ------
     KeyError, ValueError
-        If a label is not there; the message has those that are.
+        If a label is missing; the message lists those that exist.
 
     Examples
     --------
@@ -320,8 +320,8 @@ def _has_label(adata: AnnData, label_key: str, fate: str | Sequence[str]) -> nda
     for name in names:
         if name not in every_name:
             raise MissingKey(
-                f"no cell has the label {quoted(name)} in adata.obs[{quoted(label_key)}]; "
-                f"there are {listed(sorted(every_name))}"
+                f"no cell has the label {quoted(name)} in adata.obs[{quoted(label_key)}]; labels "
+                f"are {listed(sorted(every_name))}"
             )
     return labels.astype(str).isin(names).to_numpy()
 

@@ -31,18 +31,18 @@ _GAINS = ("log_likelihood", "per_observation")
 
 @dataclass(frozen=True)
 class Recommendation:
-    """A method to use, and why.
+    """A recommended method, with the reasons.
 
     Attributes
     ----------
     method : str
-        Its name in the table.
+        The name of the method in the table.
     estimator : Estimator
         Unfitted, with the settings that were compared.
     reasons : tuple of str
         Sentences.
     is_worthwhile : bool
-        Whether it predicts better than every baseline of the table.
+        Whether it predicts better than every baseline in the table.
     """
 
     method: str
@@ -51,7 +51,7 @@ class Recommendation:
     is_worthwhile: bool
 
     def fit(self, data: Any, **options: Any) -> Estimator:
-        """Fit the method to all times; arguments as those of its own ``fit``."""
+        """Fit the method to all times; arguments as in its own ``fit``."""
         return clone(self.estimator).fit(data, **options)
 
     def __str__(self) -> str:
@@ -59,19 +59,19 @@ class Recommendation:
 
 
 def recommend(table: pd.DataFrame, *, metric: str | None = None) -> Recommendation:
-    """Recommend a method, by the table of :func:`compare`.
+    """Recommend a method from the table of :func:`compare`.
 
-    Methods are compared at the same times, or folds of paths, and seeds, by the mean of the
-    logarithm of their scores, so that every time counts alike whatever its distances.
+    Methods are compared at the same times (or folds of paths) and seeds, by the mean logarithm of
+    their scores. So every time counts equally, whatever its distances.
 
     Parameters
     ----------
     table : DataFrame
         From :func:`compare`, or read back from CSV.
     metric : str, optional
-        A column of distances, by default "w1"; of paths, by default "per_observation", the
-        log-likelihood, where all methods have one, else "energy_score" or "brier". Log-likelihoods,
-        and "energy" and "mmd" where they are negative, are compared by their plain mean.
+        A column of distances, by default "w1". For paths, by default "per_observation" (the
+        log-likelihood) if all methods have one, else "energy_score" or "brier". Log-likelihoods,
+        and negative values of "energy" and "mmd", are compared by their plain mean.
 
     Returns
     -------
@@ -136,7 +136,7 @@ def recommend(table: pd.DataFrame, *, metric: str | None = None) -> Recommendati
     settings = own_settings.iloc[0]
     if not isinstance(settings, str) or not settings:
         raise ValueError(
-            f"the table does not hold the settings of {best}, which have no plain form; fit it "
+            f"the table does not hold the settings of {best}, which no text can hold; fit it "
             "yourself"
         )
     estimator = _model_of(settings, best)

@@ -71,23 +71,23 @@ class InnerScores(Protocol):
 
 @dataclass(frozen=True)
 class Tuned:
-    """What tuning chose, and every score behind the choice.
+    """The settings that tuning chose, and every score behind the choice.
 
     Attributes
     ----------
     best : Estimator
         Unfitted, with the chosen settings.
     table : DataFrame
-        A row for every candidate, time that was left out, and subsample: ``candidate``, its
+        One row per candidate, left-out time and subsample: ``candidate``, its
         ``settings`` as JSON, ``time``, ``subsample``, ``w1``, ``energy``, ``status``, ``note``,
-        ``seconds``. Of paths, ``fold`` and the scores of :func:`~dyninfer.tools.compare`.
+        ``seconds``. For paths, ``fold`` and the scores of :func:`~dyninfer.tools.compare`.
     settings_scored : int
         Number of settings that were scored.
     reasons : tuple of str
-        Sentences: what was tried, what it brought, and what was taken.
+        Sentences: what was tried, what it gained, and what was chosen.
     hold_out : tuple
-        Names of the paths, or times, that played no part: the ``hold_out`` of the fit whose score
-        is reported.
+        Times, or names of paths, that played no part in tuning: pass them as ``hold_out`` to the
+        fit whose score you report.
     """
 
     best: Estimator
@@ -97,7 +97,7 @@ class Tuned:
     hold_out: tuple[Any, ...] = ()
 
     def fit(self, data: Any, **options: Any) -> Estimator:
-        """Fit the chosen settings; arguments as those of the method's own ``fit``."""
+        """Fit the chosen settings; arguments as in the ``fit`` of the method."""
         return clone(self.best).fit(data, **options)
 
     def __str__(self) -> str:

@@ -56,35 +56,35 @@ def segment_tracks(
     penalty: float | None = None,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    r"""Change points of anomalous diffusion along every track, and the motion between them.
+    r"""Change points of anomalous diffusion in every track, and the motion between them.
 
     A segment is fractional Brownian motion, ``E|x(t + τ) − x(t)|² = 2 d K τ^α`` with ``α = 2H``,
-    seen with an error. Its likelihood is exact; the number of segments and where they begin
-    maximise the sum of the likelihoods less a penalty for every further segment. Displacements of
-    two segments are taken as independent.
+    observed with an error. Its likelihood is exact. The number of segments and their starts
+    maximise the total log-likelihood minus a penalty for every additional segment. Displacements in
+    different segments are treated as independent.
 
     Parameters
     ----------
     data : AnnData or Paths
-        Positions of every track at multiples of a frame. Missing frames are left out, or NaN; a
-        frame counts where all coordinates are there.
+        Positions of every track at multiples of a frame. Missing frames are absent or NaN; a frame
+        counts if all its coordinates are known.
     time_key, path_key, use_rep : str, optional
-        Of an AnnData, as in ``fit`` of a method that learns from paths.
+        Keys of an AnnData, as in the ``fit`` of a method for paths.
     error : float or str
-        Standard deviation of a position in every coordinate, in the units of the data: left out,
-        it lowers the exponents. ``FractionalSDE(drift="none", observation_noise=Localisation())``
-        learns one. Text names the column of covariates, or of ``obs``, that holds one for every
-        position.
+        Standard deviation of the position error in each coordinate, in the units of the data; an
+        error that is left out lowers the exponents. ``FractionalSDE(drift="none",
+        observation_noise=Localisation())`` learns one. A string names the column of covariates, or
+        of ``obs``, with the error of every position.
     exposure : float
-        Part of a frame during which the shutter is open, from 0 to 1.
+        Fraction of a frame during which the shutter is open, from 0 to 1.
     frame : float, optional
-        Time of a frame; by default the shortest gap of the data.
+        Duration of a frame; by default the shortest gap of the data.
     min_frames : int
-        Frames of a segment at least.
+        Smallest number of frames in a segment.
     penalty : float, optional
-        Nats that a further segment must gain. By default ``1.5 log(n d)`` for ``n`` displacements
-        in ``d`` coordinates: half the log of the number of values for each of three parameters,
-        Schwarz's criterion (Ann. Stat. 6:461, 1978).
+        Log-likelihood, in nats, that an additional segment must gain. By default ``1.5 log(n d)``
+        for ``n`` displacements in ``d`` coordinates: half the log of the number of values for each
+        of three parameters, Schwarz's criterion (Ann. Stat. 6:461, 1978).
     level : float
         Coverage of the intervals.
 
@@ -93,21 +93,19 @@ def segment_tracks(
     DataFrame
         One row per segment: ``path``, ``segment``, times ``start`` and ``end`` of its first and
         last position, ``n_frames``, ``alpha`` and ``K`` (squared units per time unit to the power
-        ``alpha``) with their intervals, and ``log_likelihood``. Neighbours share a position. An
-        exponent at an end of its range, 0.02 or 1.98, has no interval: a straight line, say. A
-        particle that rests, with nothing but the error, has ``K = 0`` and no exponent. Tracks that
-        never move, or are too short, have NaN, and a warning names the first of them.
+        ``alpha``) with their intervals, and ``log_likelihood``. Neighbouring segments share a
+        position. An exponent at the end of its range, 0.02 or 1.98, has no interval; a straight
+        line is one case. A resting particle, seen only through its error, has ``K = 0`` and no
+        exponent. Tracks that never move or are too short give NaN, and a warning names the first.
 
     Raises
     ------
     TypeError, ValueError
-        If the data or a setting are not as they must be; the message names them.
+        If the data or a setting are invalid; the message names them.
 
-    Notes
-    -----
-    The time that a track takes grows with the cube of its length: a third of a second for 200
-    frames. In tracks of more than 300 frames, with missing ones or with errors of single positions,
-    changes are looked for at every second (third, fourth ...) position only.
+    Notes ----- The computing time grows with the cube of the length of a track: a third of a second
+    for 200 frames. In tracks of more than 300 frames, with missing frames or with an error for each
+    position, changes are searched at every second (third, fourth ...) position only.
 
     Examples
     --------

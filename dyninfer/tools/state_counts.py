@@ -28,9 +28,9 @@ from dyninfer.learning.warn import warn
 
 @dataclass(frozen=True, eq=False)
 class StateCountFit:
-    """A jump process that was fitted to counts.
+    """A jump process fitted to counts.
 
-    Tables such as :func:`sojourn_times` take it like a fitted model.
+    Tables such as :func:`sojourn_times` accept it like a fitted model.
 
     Attributes
     ----------
@@ -44,14 +44,15 @@ class StateCountFit:
     fit_: JumpFit
 
     def confidence_intervals(self, level: float = 0.9) -> pd.DataFrame:
-        """Rates with intervals, normal in the log-rates: ``source``, ``target``, ``rate``, ...
+        """Rates with intervals that are normal in the log-rates.
 
-        A rate is ``flat`` where the counts say nothing about it.
+        Columns ``source``, ``target``, ``rate``, ``low``, ``high``, and ``flat`` where the counts
+        say nothing about a rate.
         """
         return self._posterior.table(self.process_.state_names, level)
 
     def sample_processes(self, n: int, seed: int = 0) -> MarkovJump:
-        """A batch of ``n`` processes of the posterior."""
+        """Draw a batch of ``n`` processes from the posterior."""
         generators = self._posterior.draw(n, seed)
         names = self.process_.state_names
         return MarkovJump(generators, initial=self.process_.initial, state_names=names)
@@ -68,32 +69,32 @@ def fit_state_counts(
     prior_width: float | None = 2.5,
     max_steps: int = 300,
 ) -> StateCountFit:
-    """Fit a jump process to numbers of individuals in each state, without following anybody.
+    """Fit a jump process to counts of individuals in each state, without following any of them.
 
     Maximises ``Σ n_k(t) log [p e^{Q(t − t₁)}]_k`` over the rates and the distribution ``p`` at the
-    first time. Every time is taken to show other individuals; where the same ones are counted
-    again, intervals are not those of the data.
+    first time. Each time is assumed to show different individuals; if the same ones are counted
+    again, the intervals are wrong.
 
-    Shares alone tell few rates: where they are stationary, only ratios. ``jumps`` should leave out
-    what cannot happen, and intervals say what is not known.
+    Shares determine few rates: stationary shares determine only ratios. Exclude impossible jumps
+    with ``jumps``; the intervals show what is not known.
 
     Parameters
     ----------
     counts : DataFrame
-        A row for every time, which is its index, and a column for every state.
+        One row per time, which is the index, and one column per state.
     jumps : Jumps or str
         Which jumps can happen, as in :class:`~dyninfer.MarkovJumpInference`.
     prior_width : float or None
-        Standard deviation of the prior of every log-rate, around one jump in the time of the study,
-        shared out between the targets; None is plain maximum likelihood.
+        Standard deviation of the normal prior on every log-rate. Its mean is one jump in the time
+        of the study, divided among the targets. None is plain maximum likelihood.
     max_steps : int
-        Most steps of BFGS.
+        Largest number of BFGS steps.
 
     Raises
     ------
     TypeError, ValueError
-        If the counts are not as they must be, or without a prior there are more rates than the
-        counts could tell.
+        If the counts are invalid, or without a prior there are more rates than the counts can
+        determine.
 
     Examples
     --------
@@ -110,15 +111,15 @@ def fit_state_counts(
     n_parameters = scheme.n_parameters + data.n_states - 1
     if prior_width is None and n_parameters > n_numbers:
         raise ValueError(
-            f"counts at {len(data.ages)} times tell {n_numbers} numbers, and {n_parameters} are "
-            "asked for; leave out jumps that cannot happen, or give prior_width"
+            f"counts at {len(data.ages)} times determine {n_numbers} numbers; {n_parameters} are "
+            "needed; leave out jumps that cannot happen, or give prior_width"
         )
     problem = _CountProblem(data, scheme, _prior(data, scheme, prior_width))
     max_steps = check_count(max_steps, "max_steps")
     best = maximise(problem.log_posterior, problem.start().unsqueeze(0), max_iter=max_steps)
     fit = JumpFit.of(problem, best, torch.Size([]))
     if not bool(fit.converged):
-        warn(f"the fit is not finished after {fit.iterations} steps; give it more max_steps")
+        warn(f"the fit is not finished after {fit.iterations} steps; increase max_steps")
     generator, initial = problem.model(fit.theta)
     process = MarkovJump(generator, initial=initial, state_names=names)
     return StateCountFit(process, fit)
@@ -195,14 +196,14 @@ def _read(table: Any) -> tuple[StateCounts, tuple[str, ...]]:
     times = as_times(table.index, "the index of counts")
     n_distinct = len(Clock.of(times))
     if n_distinct < 2 or n_distinct < len(times):
-        raise ValueError(f"counts must have two times or more, each once, found {brief(times)}")
+        raise ValueError(f"counts must have at least two times, each once, found {brief(times)}")
     numbers = as_floats(table.to_numpy(), "counts").astype(np.float64)
     if numbers.shape[1] < 2:
-        raise ValueError("counts must have two states or more, a column for each")
+        raise ValueError("counts must have at least two states, a column for each")
     is_count = np.isfinite(numbers) & (numbers >= 0)
     if not is_count.all():
         worst = numbers[~is_count][0]
-        raise ValueError(f"counts must be numbers of 0 or more, found {worst:g}")
+        raise ValueError(f"counts must not be negative, found {worst:g}")
     if not (numbers.sum(1) > 0).all():
         raise ValueError("counts has a time at which nobody was counted; leave out that row")
     order = np.argsort(times, kind="stable")

@@ -22,24 +22,26 @@ _PATHWAY_DRAWS = 200
 
 @dataclass(frozen=True, eq=False)
 class TransitionPaths:
-    """Which way a process goes from one set of states to another.
+    """The ways that a process takes from one set of states to another.
 
-    Values have ``low`` and ``high``, the ends of their intervals, where the process was learned.
+    Values of a fitted process have ``low`` and ``high``, the ends of their intervals.
 
     Attributes
     ----------
     committors : DataFrame
         ``state``, ``direction`` and ``value``: "forward", the probability of entering the target
-        before the source; "backward", that of having been in the source after the target.
+        before the source; "backward", the probability of having been in the source more recently
+        than in the target.
     fluxes : DataFrame
-        ``source``, ``target`` and ``value``: net jumps per time unit on the way. Jumps without a
+        ``source``, ``target`` and ``value``: net reactive jumps per unit of time. Jumps without a
         net flux are left out.
     rates : DataFrame
-        ``quantity`` and ``value``: the "flux" of reactive paths per time unit; their "rate" per
-        unit of time that was last spent in the source; and the "share" of all time on the way.
+        ``quantity`` and ``value``: the "flux" of reactive paths per unit of time; their "rate", per
+        unit of time in which the source was visited last; and the "share" of all time spent on the
+        way.
     pathways : DataFrame
         ``pathway`` ("a > b > c"), ``value``, its flux, and ``share`` of the whole flux, the
-        strongest first. A pathway that a draw has not counts there as 0.
+        strongest first. A pathway that is absent from a posterior draw counts as 0 there.
     """
 
     committors: pd.DataFrame
@@ -58,7 +60,7 @@ def transition_paths(
     n_samples: int = 1000,
     seed: int = 0,
 ) -> TransitionPaths:
-    """Paths that leave ``source`` and enter ``target`` before they return: how many, which way.
+    """Rate and pathways of transitions that leave ``source`` and enter ``target``.
 
     With committors ``q⁺`` and ``q⁻``, the flux of such paths from ``i`` to ``j`` is
     ``π_i q⁻_i Q_ij q⁺_j`` (Metzner, Schütte and Vanden-Eijnden 2009, Multiscale Model. Simul. 7,
@@ -67,18 +69,18 @@ def transition_paths(
     Parameters
     ----------
     model : MarkovJumpInference or MarkovJump
-        Fitted, or a process, of which there are no intervals. Every state is visited again.
+        A fitted model, or a process; a process has no intervals. Every state must be recurrent.
     source, target : states
         One or more each, by name or number.
     share : float
-        Part of the flux that the pathways together cover at least.
+        Smallest share of the flux that the pathways cover together.
     level, n_samples, seed
         As in :func:`sojourn_times`; pathways take the first 200 draws.
 
     Raises
     ------
     TypeError, ValueError
-        If the sets overlap, a state is left for good, or an argument cannot be.
+        If the sets overlap, a state is left for good, or an argument is invalid.
 
     Examples
     --------

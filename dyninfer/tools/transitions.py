@@ -40,22 +40,22 @@ def transition_matrix(
     noise: float | Callable[[float], float] | None = None,
     seed: int = 0,
 ) -> csr_matrix:
-    """Probability that each cell becomes like another cell of the next time, or of the last.
+    """Probability that each cell turns into each cell of the next observed time.
 
-    From every cell, ``n_draws`` paths run to the next observed time; each spreads over the
-    ``n_neighbors`` cells of that time that are nearest to its end, and counts by the mass it has
-    gained. Cells of the last time step to their nearest neighbours, themselves among them.
+    From every cell, ``n_draws`` paths run to the next observed time. Each is spread over the
+    ``n_neighbors`` cells of that time nearest to its end, and weighted by the mass it has gained.
+    Cells of the last time move to their nearest neighbours, including themselves.
 
     Parameters
     ----------
     model : fitted estimator
-        Fitted on an AnnData, whose keys read this one.
+        Fitted on an AnnData; this one is read by the same keys.
     adata : AnnData
-        Two times at least.
+        At least two times.
     n_draws : int
-        Paths of a cell. Of a deterministic model one is run: the others would be the same.
+        Paths per cell. A deterministic model needs, and runs, one only.
     n_neighbors : int
-        Cells that the end of a path is spread over.
+        Number of cells that the end of a path is spread over.
     noise : float or callable, optional
         ε of the simulation, for models with a score.
     seed : int
@@ -68,12 +68,12 @@ def transition_matrix(
     Raises
     ------
     TypeError, ValueError
-        If the model cannot be run from these cells, or there is one time only.
+        If the model cannot be run from these cells, or there is only one time.
 
     Warns
     -----
     UserWarning
-        If all paths of some cells were lost; these cells stay where they are.
+        If all paths of some cells were lost; these cells stay in place.
 
     Examples
     --------
@@ -104,7 +104,7 @@ def transition_matrix(
     )
     n_times = len(steps.rows)
     if n_times < 2:
-        raise ValueError(f"transitions need two times at least, found {steps.clock}")
+        raise ValueError(f"transitions need at least two times, found {steps.clock}")
     triples = []
     for k in range(n_times - 1):
         own_seed = subseed(seed, "interval", k)
@@ -271,7 +271,7 @@ def _normalised(triples: list[Triple], n: int) -> csr_matrix:
     totals = np.bincount(sources, weights, n)
     lost = np.flatnonzero(totals == 0)
     if len(lost):
-        warn(f"all paths of {len(lost)} cells were lost; their transitions are to themselves")
+        warn(f"all paths of {len(lost)} cells were lost; these cells stay in place")
         sources = np.append(sources, lost)
         targets = np.append(targets, lost)
         ones = np.ones(len(lost))

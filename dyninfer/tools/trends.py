@@ -43,11 +43,11 @@ def trends(
     n_neighbors: int = 10,
     key: str = keys.FATES,
 ) -> pd.DataFrame:
-    """Expression of genes along simulated paths, with a band.
+    """Gene expression along simulated paths, with a band.
 
     States of the paths are decoded to genes. For each fate, a path is weighted by the share of that
-    fate among the nearest cells at its end, and by its mass there. So a curve is the history of the
-    cells that reach the fate.
+    fate among the nearest cells at its end, and by its mass there. A curve is thus the history of
+    the cells that reach the fate.
 
     Parameters
     ----------
@@ -58,20 +58,20 @@ def trends(
     genes : sequence of str
         Genes to follow.
     fate : str or list of str, optional
-        Fates, each of which gets curves; by default all paths together.
+        Fates, one curve for each; by default all paths together.
     decoder : str or callable, optional
         Key of ``varm`` with loadings, or a function from states ``(n, feature)`` to the genes of
         ``var_names``; by default ``varm["PCs"]`` decodes ``obsm["X_pca"]``, with the mean of ``X``.
     layer : str, optional
-        Layer that the components were made of; by default ``X``.
+        Layer from which the components were computed; by default ``X``.
     use_rep : str, optional
         Representation that was simulated; by default the one with the names of its features.
     time_key : str, optional
-        Column of the times: ends of paths are then compared with cells of that time alone.
+        Column of the times; with it, ends of paths are compared only with cells of that time.
     level : float
         Share of the paths that lies within the band.
     n_neighbors : int
-        Cells that say the fate of a path.
+        Number of cells that determine the fate of a path.
     key : str
         Key of ``obsm`` with the fates.
 
@@ -79,13 +79,13 @@ def trends(
     -------
     DataFrame
         A row for every ``fate`` ("all" where none is given), ``gene`` and ``time``: the ``mean``
-        over paths, its standard ``error``, the band ``low`` to ``high`` that holds the middle of
-        the paths, and the effective number of ``paths``.
+        over paths, its standard ``error``, the band from ``low`` to ``high`` that holds the central
+        share of the paths, and the effective number of ``paths``.
 
     Raises
     ------
     KeyError
-        If a gene, a fate or a representation is not there.
+        If a gene, a fate or a representation is missing.
     ValueError
         If no path is left, or fewer than two end in a fate.
     TypeError
@@ -173,7 +173,7 @@ def _end_cells(adata: AnnData, traj: Trajectories, time_key: str | None, key: st
         at_end = clock.rows(column, end)
         rows = np.intersect1d(rows, at_end)
     if len(rows) == 0:
-        raise ValueError("no cell that paths could end beside has fates; leave time_key out")
+        raise ValueError("no cell near the ends of paths has fates; leave time_key out")
     return rows
 
 

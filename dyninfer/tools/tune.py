@@ -59,25 +59,25 @@ def tune(
 ) -> Tuned:
     """Choose settings by leaving out inner times, or folds of paths.
 
-    **Snapshots.** Candidates are fitted to subsamples without one inner time, and their predictions
-    of it are scored by the Wasserstein-1 and the energy distance, each with as many points as the
-    subsample has cells. Logarithms of W1 are averaged over times and subsamples.
+    **Snapshots.** Candidates are fitted to subsamples without one inner time. Their predictions of
+    that time are scored by Wasserstein-1 and energy distance, with as many points as the subsample
+    has cells. Logarithms of W1 are averaged over times and subsamples.
 
-    **Paths.** Candidates are fitted without one fold of the paths, and scored there as by
-    :func:`~dyninfer.tools.compare`. The log-likelihood of an observation decides, or the CRPS or
-    Brier score of forecasts where a method has no likelihood.
+    **Paths.** Candidates are fitted without one fold of the paths and scored on it as in
+    :func:`~dyninfer.tools.compare`. The log-likelihood per observation decides, or, for a method
+    without a likelihood, the CRPS or Brier score of forecasts.
 
-    With one or two inner times, or two folds, there is no search over a grid, which would pick
-    extremes. Each change of the search space is tried on its own, in order. It is accepted if it is
-    better on average, and if its energy distance (or the score of its forecasts) is not clearly
-    worse. With three or more, the first change of a group that lies within one standard error of
-    the best is chosen, so that settings stay simple unless the data say otherwise.
+    With one or two inner times, or two folds, there is no grid search, which would pick extremes.
+    Each change in the search space is tried by itself, in order. It is accepted if it is better on
+    average and its energy distance (or forecast score) is not clearly worse. With three or more,
+    the first change in a group within one standard error of the best is chosen, so that settings
+    stay simple unless the data ask for more.
 
     Parameters
     ----------
     data : AnnData, Snapshots or Paths
     estimator : Estimator, optional
-        Method to tune, with the settings from which to start; by default
+        Method to tune, with its starting settings; by default
         :class:`~dyninfer.StochasticInterpolant`, for paths of states
         :class:`~dyninfer.MarkovJumpInference`, and for paths of numbers
         :class:`~dyninfer.FractionalSDE`.
@@ -85,29 +85,28 @@ def tune(
 optional
         Keys of an AnnData, as in ``fit``.
     hold_out : float, list of floats, or names of paths, optional
-        Times removed before anything else: they play no part in the choice, so that what is
-        reported about them later is honest. Of paths their names, or a share between 0 and 1 that
-        is drawn at random: ``Tuned.hold_out`` has the names.
+        Times removed before anything else. They play no part in the choice, so a score reported on
+        them later is honest. For paths, their names, or a share between 0 and 1 to draw at random;
+        ``Tuned.hold_out`` holds the names.
     search_space : dict of lists of dicts, optional
         Groups of alternatives by name, simplest first. Each alternative holds the settings that it
-        changes, such as ``{"coupling": [{"coupling": "unbalanced"}]}``; by default that of the
-        method, ``estimator.search_space()``, or of a method for paths
-        ``estimator.search_space(paths)``. The settings to start from count as the simplest, unless
-        the group lists them elsewhere.
+        changes, such as ``{"coupling": [{"coupling": "unbalanced"}]}``; by default
+        ``estimator.search_space()``, or ``estimator.search_space(paths)`` for paths. The starting
+        settings count as the simplest, unless the group lists them elsewhere.
     n_subsamples : int, optional
-        Subsamples of snapshots over which scores are pooled, by default 3: the choice on one alone
+        Subsamples of snapshots over which scores are pooled, by default 3: a choice on only one
         often flips.
     max_cells : int, optional
-        Cells of a subsample at each time, by default 1,000.
+        Cells per time in a subsample, by default 1,000.
     n_folds : int, optional
-        Folds of paths, by default five, or one for each path where there are fewer.
+        Folds of paths, by default five, or the number of paths if smaller.
     max_steps : int, optional
-        Training steps of a fit at most.
+        Largest number of training steps per fit.
     seed : int
     executor : concurrent.futures.Executor, optional
-        Runs the fits side by side.
+        Runs the fits in parallel.
     checkpoint : path, optional
-        Folder that keeps every score as soon as it is there; called again, ``tune`` computes only
+        Folder that keeps every score as soon as it is known; called again, ``tune`` computes only
         what is missing.
     progress : bool
         Show a progress bar.
@@ -115,13 +114,13 @@ optional
     Returns
     -------
     Tuned
-        With ``best``, ``table``, ``settings_scored``, ``reasons`` and ``hold_out``. Where nothing
-        can be left out, ``best`` has the settings that were given, and ``reasons`` say so.
+        With ``best``, ``table``, ``settings_scored``, ``reasons`` and ``hold_out``. If nothing can
+        be left out, ``best`` has the given settings, and ``reasons`` says so.
 
     Raises
     ------
     KeyError, TypeError, ValueError
-        If a key, a name or a time is not as it must be; the message names it.
+        If a key, a name or a time is invalid; the message names it.
     """
     arguments = locals()
     if max_steps is not None:

@@ -36,7 +36,7 @@ def cell_velocity(model: Any, adata: AnnData) -> ndarray:
     fields = model.annotations(adata)
     if keys.VELOCITY not in fields:
         raise TypeError(
-            f"{type(model).__name__} has no velocity: its states jump; take a method of snapshots, "
+            f"{type(model).__name__} has no velocity: its states jump; use a method for snapshots, "
             "such as ActionMatching"
         )
     field = fields[keys.VELOCITY]
@@ -50,28 +50,28 @@ def velocity_layer(
     decoder: str | Callable[[ndarray], Any] | None = None,
     layer: str | None = None,
 ) -> AnnData:
-    """Velocity of every gene as a layer, as scVelo reads it.
+    """Velocity of every gene, as a layer that scVelo reads.
 
-    Writes ``layers["dyninfer_velocity"]``, the decoded expression that moves with it as
-    ``layers["dyninfer_expression"]``, and ``var["dyninfer_velocity_genes"]``, which says what genes
-    can move at all.
+    Writes ``layers["dyninfer_velocity"]``, the matching decoded expression
+    ``layers["dyninfer_expression"]``, and ``var["dyninfer_velocity_genes"]``, which marks the genes
+    that can change at all.
 
     Parameters
     ----------
     model : fitted estimator
-        One with velocities.
+        A model with velocities.
     adata : AnnData
         Read by the keys of the fit.
     decoder : str or callable, optional
         Key of ``varm`` with loadings, or a function from states ``(n, feature)`` to the genes of
         ``var_names``; by default ``varm["PCs"]`` decodes ``obsm["X_pca"]``.
     layer : str, optional
-        Layer that the components were made of; by default ``X``.
+        Layer from which the components were computed; by default ``X``.
 
     Returns
     -------
     AnnData
-        The one that was given.
+        The same object.
 
     Raises
     ------
@@ -136,23 +136,23 @@ def velocity_embedding(
     use_rep: str | None = None,
     n_neighbors: int | None = None,
 ) -> ndarray:
-    """Arrows of the velocity on any embedding of the cells.
+    """Velocity arrows on any embedding of the cells.
 
-    Around every cell the embedding is a plane: positions of the nearest cells in it are regressed
-    on their states, and the slope times the velocity is the arrow, in units of the basis per unit
-    of time. On a basis that is a linear map of the states, arrows are exact. Written to
+    Around every cell, positions of the nearest cells in the embedding are regressed on their
+    states. The arrow is the slope times the velocity, in units of the basis per unit of time. If
+    the basis is a linear map of the states, arrows are exact. Written to
     ``obsm["dyninfer_velocity_<basis>"]``, where scVelo and scanpy look for arrows.
 
     Parameters
     ----------
     adata : AnnData
-        With the velocity that ``model.annotate(adata)`` writes.
+        Holds the velocity that ``model.annotate(adata)`` writes.
     basis : str
         Key of ``obsm``, with or without ``X_``.
     use_rep : str, optional
-        Representation that the velocity moves in; by default that of the annotation.
+        Representation of the velocity; by default that of the annotation.
     n_neighbors : int, optional
-        Cells of a regression; by default 30, or twice the number of features where that is more.
+        Cells per regression; by default 30, or twice the number of features if that is more.
 
     Returns
     -------
@@ -161,7 +161,7 @@ def velocity_embedding(
     Raises
     ------
     KeyError
-        If the velocity or the basis is not there.
+        If the velocity or the basis is missing.
     ValueError
         If there are too few cells, or values that are not finite.
 
@@ -214,5 +214,5 @@ def _annotated(adata: AnnData) -> str:
     rep = source.get("use_rep")
     # A model of arrays has no keys.
     if rep is None:
-        raise ValueError("nothing says which representation the velocity moves in; give use_rep")
+        raise ValueError("the representation of the velocity is not known; give use_rep")
     return rep

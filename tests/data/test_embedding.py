@@ -32,10 +32,10 @@ def test_slopes_are_those_of_the_nearest_places():
 def test_too_few_cells_or_neighbours_make_no_slope():
     x = np.arange(4.0)[:, None]
     assert len(list(local_slopes(x[:3], x[:3], n_neighbors=3))) == 1
-    with pytest.raises(ValueError, match="arrows need three cells at least, found 2"):
+    with pytest.raises(ValueError, match="arrows need at least three cells, found 2"):
         list(local_slopes(x[:2], x[:2]))
     for number in (2, 3.5, "many"):
-        with pytest.raises(ValueError, match="n_neighbors must be a whole number from 3 on"):
+        with pytest.raises(ValueError, match="n_neighbors must be a whole number of at least 3"):
             list(local_slopes(x, x, n_neighbors=number))
     # What was given is named in brief.
     with pytest.raises(ValueError) as refusal:

@@ -639,11 +639,11 @@ def test_a_folder_of_other_things_is_not_overwritten(tmp_path):
     folder = tmp_path / "data.zarr"
     folder.mkdir()
     (folder / "thesis.txt").write_text("years of work")
-    with pytest.raises(FileExistsError, match="holds other things"):
+    with pytest.raises(FileExistsError, match="holds other files"):
         make().save(folder)
     assert (folder / "thesis.txt").read_text() == "years of work"
     (tmp_path / "file.zarr").write_text("years of work")
-    with pytest.raises(FileExistsError, match="holds other things"):
+    with pytest.raises(FileExistsError, match="holds other files"):
         make().save(tmp_path / "file.zarr")
 
 

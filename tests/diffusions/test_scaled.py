@@ -72,7 +72,7 @@ def test_times_may_be_numbers_and_states_of_either_precision():
 
 
 def test_a_process_that_knows_no_conditions_says_so():
-    with pytest.raises(ValueError, match="knows no conditions, so 'a' means nothing to it"):
+    with pytest.raises(ValueError, match="has no conditions, so 'a' cannot be used"):
         ScaledDiffusion(inner(), SCALING).given("a")
 
 

@@ -181,7 +181,7 @@ def test_the_control_stands_in_for_what_has_no_start_of_its_own():
     ("model", "message"),
     [
         (di.ActionMatching(interpolation="none"), "conditions, which ActionMatching would mix"),
-        (di.ActionMatching(control="c"), "control='c' is none of the conditions"),
+        (di.ActionMatching(control="c"), "control='c' is not among the conditions"),
         (
             di.WassersteinLagrangianFlow(lagrangian=di.UnbalancedTransport(1.0, "constrained")),
             "conditions, which WassersteinLagrangianFlow would mix",
@@ -201,7 +201,7 @@ def test_a_control_without_conditions_is_refused():
         with pytest.raises(ValueError, match="control='a' is a condition, and the data have none"):
             method(control="a").fit(data, max_steps=1, progress=False)
         plain = method(width=8).fit(data, max_steps=1, progress=False)
-        with pytest.raises(ValueError, match="knows no conditions"):
+        with pytest.raises(ValueError, match="has no conditions"):
             plain.simulate(start(3), [0.0, 1.0], condition="a")
 
 

@@ -128,9 +128,7 @@ def test_modules_of_the_users_own_are_copied_and_given_again_to_a_file(tmp_path)
     drawn = model.posterior(paths).draw([1.0], n_samples=2).states
     file = model.save(tmp_path / "model.safetensors")
     assert model.state.decoder is own["decoder"]
-    with pytest.raises(
-        ValueError, match=r"decoder of its user's own \(Screen\).*FractionalSDE.load"
-    ):
+    with pytest.raises(ValueError, match=r"decoder of your own \(Screen\).*FractionalSDE.load"):
         load(file)
     again = FractionalSDE.load(file, device="cpu", **own)
     assert torch.equal(again.posterior(paths).draw([1.0], n_samples=2).states, drawn)

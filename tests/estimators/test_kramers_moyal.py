@@ -299,13 +299,13 @@ def test_bootstrap_knows_paths_that_differ(spread, error):
     assert theory < 1.5 * (1 / 2 / 60) ** 0.5
     with pytest.raises(ValueError, match="needs at least 10 of them, found 3"):
         model.bootstrap(paths[:3])
-    with pytest.raises(ValueError, match="other paths than the fit"):
+    with pytest.raises(ValueError, match="not those of the fit"):
         model.bootstrap(pushed(60, spread, seed=1))
     with pytest.raises(ValueError, match="n_samples must be at least 2"):
         model.bootstrap(paths, n_samples=1)
     far = di.Paths(times=paths.times[:10], states=[paths.states[0] + 50, *paths.states[1:10]])
     boxes = di.KramersMoyal(drift=di.Bins(n_bins=4, min_count=2)).fit(far, progress=False)
-    with pytest.raises(ValueError, match="one path alone visits a box of Bins"):
+    with pytest.raises(ValueError, match="only one path visits a box of Bins"):
         boxes.bootstrap(far)
     shorter = di.KramersMoyal(drift=constant).fit(paths, hold_out=["3"], progress=False)
     alone = di.KramersMoyal(drift=constant).fit(paths.without(["3"]), progress=False)

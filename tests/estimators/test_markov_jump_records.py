@@ -119,7 +119,7 @@ def signal(spread, seed=0):
 def test_levels_without_noise_are_fitted_and_told_to_be_labels(spread):
     times, values = signal(spread)
     paths = di.Paths(times=[times] * 10, states=list(values))
-    with pytest.warns(UserWarning, match="values of state 0.* are all alike"):
+    with pytest.warns(UserWarning, match="values of state 0.* are all equal"):
         model = fitted(paths, observation=di.Gaussian(2))
     assert model.generator_[0, 1] == pytest.approx(1, rel=0.35)
     assert model.generator_[1, 0] == pytest.approx(3, rel=0.35)
@@ -219,7 +219,7 @@ def test_gaps_within_the_memory_tell_the_rates(gap):
 def test_gaps_beyond_the_memory_are_named(gap, observation):
     """Chance alone would give a hundredth of the rate, with an interval far from it."""
     paths = gate_labels(gap, wrong=0.05 * (observation == "label noise"))
-    with pytest.warns(UserWarning, match="none remembers the one before.*shorter gaps"):
+    with pytest.warns(UserWarning, match="equally likely without any memory.*shorter gaps"):
         fitted(paths, observation=observation)
 
 
@@ -233,7 +233,7 @@ def gate_signal(gap):
 
 def test_gaps_of_a_signal_beyond_the_memory_are_named():
     two = di.Gaussian(n_states=2)
-    with pytest.warns(UserWarning, match="none remembers the one before"):
+    with pytest.warns(UserWarning, match="equally likely without any memory"):
         fitted(gate_signal(30.0), observation=two)
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)

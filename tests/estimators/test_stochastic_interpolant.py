@@ -580,7 +580,7 @@ def test_a_new_family_is_one_small_class():
         ({"coupling": "sinkhorn"}, "coupling"),
         ({"second": "energy"}, "second must be one of score"),
         ({"activation": "relu"}, "activation"),
-        ({"interpolant": "one-sided", "coupling": "ot"}, "draws its start afresh"),
+        ({"interpolant": "one-sided", "coupling": "ot"}, "draws its start independently"),
         ({"interpolant": "one-sided"}, "needs two times, found 3"),
         ({"bridge_sigma": -1.0}, "bridge_sigma must be positive"),
         ({"bridge_sigma": 1.0, "gamma": "sine"}, "bridge_sigma needs gamma='auto'"),
@@ -607,7 +607,7 @@ def test_what_cannot_be_learned_from_is_refused_by_name(gaussian):
         flow.simulate(data.at(0), [0, 1], noise=0.5)
     with pytest.raises(ValueError, match="needs a learned score"):
         flow.kl_bound(data, 0.5)
-    with pytest.raises(ValueError, match="knows no conditions"):
+    with pytest.raises(ValueError, match="has no conditions"):
         gaussian.simulate(np.zeros((2, 2)), [0, 1], condition="A")
 
 

@@ -64,5 +64,5 @@ def test_covariates_would_untie_the_rates():
         jumps=di.IdenticalChannels(),
         covariates=di.Covariates("~ dose"),
     )
-    with pytest.raises(ValueError, match="a rate of its own for every jump"):
+    with pytest.raises(ValueError, match="a separate rate for every jump"):
         model.check()

@@ -226,10 +226,10 @@ def test_a_model_without_the_covariate_is_tested_against_it(paths, exact):
 
 def test_what_cannot_be_is_named(paths, exact):
     for settings, word in (
-        ({"clones": di.Clones(0.0)}, "not of clones"),
-        ({"observation": di.ExactTimes()}, "every jump is seen"),
+        ({"clones": di.Clones(0.0)}, "not clones"),
+        ({"observation": di.ExactTimes()}, "every jump is observed"),
         ({"observation": di.Confusion(exact_first=True)}, "exact_first=True gives"),
-        ({"jumps": "reversible"}, "initial_covariates need a rate of its own"),
+        ({"jumps": "reversible"}, "initial_covariates need a separate rate"),
         ({"refine": False}, "not trained for"),
         ({"formula": "~ height"}, "the data lack the covariate 'height'"),
         ({"formula": "~ log(age)"}, "calls a function"),
@@ -248,7 +248,7 @@ def test_what_cannot_be_is_named(paths, exact):
         (lambda: exact.simulate(None, [0, 1], n_paths=2), "first states of this model depend on"),
         (
             lambda: exact.simulate([0, 1], [0, 1], covariates={"age": 0, "sex": "f"}),
-            "which start gives",
+            "start gives those",
         ),
         (
             lambda: exact.simulate(

@@ -168,7 +168,7 @@ def test_paths_of_clones_take_no_codes():
         observation=di.ExactLabels(censored={"c": ["a", "b"]}), clones=di.Clones(ancestor_time=0)
     )
     keys = {"time_key": "t", "path_key": "p", "state_key": "s", "condition_key": "c"}
-    with pytest.raises(ValueError, match="not of clones"):
+    with pytest.raises(ValueError, match="not clones"):
         model.fit(AnnData(obs=frame.set_index(frame.index.astype(str))), **keys, progress=False)
 
 

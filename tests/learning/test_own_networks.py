@@ -175,7 +175,7 @@ def normalised(t, x, y):
         (Answer(lambda t, x, y: y.squeeze()), "for a state alone and among others"),
         (Answer(body=layers(nn.BatchNorm1d(8))), r"BatchNorm1d \('body.1'\).*GroupNorm"),
         (Answer(body=layers(nn.Dropout(0.1))), r"Dropout \('body.1'\), which draws at random"),
-        (nn.Identity(), "no weights that could be learned"),
+        (nn.Identity(), "no weights to learn"),
         (nn.Linear(3, 2, device="meta"), "device meta, which holds no numbers"),
     ],
 )

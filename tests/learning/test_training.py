@@ -511,7 +511,8 @@ def test_a_failed_write_leaves_the_old_checkpoint(tmp_path, monkeypatch):
 def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     run(checkpoint=tmp_path / "run.pt", max_steps=10)
     with pytest.raises(
-        ValueError, match="run.pt' is of another model .its weights have other shapes.; remove it"
+        ValueError,
+        match="run.pt' belongs to another model .its weights have other shapes.; remove it",
     ):
         run(model=nn.Linear(2, 1), checkpoint=tmp_path / "run.pt", resume=True)
 

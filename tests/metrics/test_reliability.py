@@ -93,7 +93,7 @@ def test_regions_of_numbers_hold_what_they_should():
     [
         (([1.2], [1]), "predicted must lie between 0 and 1, found 1.2"),
         (([0.2], [np.nan]), "observed must lie between 0 and 1, found nan"),
-        (([0.2, 0.3], [1]), "must be of one length, found 2, 1 and 2"),
+        (([0.2, 0.3], [1]), "must have one length, found 2, 1 and 2"),
         (([], []), "predicted is empty"),
         (([[0.2]], [1]), "must be one number for each case"),
     ],

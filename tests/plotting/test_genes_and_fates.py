@@ -187,7 +187,7 @@ def test_a_landscape_falls_in_the_direction_in_which_cells_go(climbing, monkeypa
     assert ax.get_zlabel() == "−potential at time 0.5"
     flat = di.pl.landscape(model, data, 0.5)
     assert len(scatters(flat)[-1].get_offsets()) == 120
-    with pytest.raises(ValueError, match="needs axes of the projection"):
+    with pytest.raises(ValueError, match="needs an ax with projection"):
         di.pl.landscape(model, data, kind="3d", ax=plt.subplots()[1])
     with pytest.raises(ValueError, match="kind must be '2d' or '3d', found '4d'"):
         di.pl.landscape(model, data, kind="4d")
@@ -330,7 +330,7 @@ def test_edges_lie_between_times_and_half_a_step_beyond():
 @pytest.mark.parametrize(
     ("draw", "error", "says"),
     [
-        (lambda a: di.pl.fate_triangle(a, ["a", "b"]), ValueError, "three fates at least"),
+        (lambda a: di.pl.fate_triangle(a, ["a", "b"]), ValueError, "at least three fates"),
         (lambda a: di.pl.fate_triangle(a, ["a", "b", "q"]), KeyError, "there is no fate 'q'"),
         (lambda a: di.pl.fate_triangle(a, color="q"), KeyError, "color 'q'"),
         (lambda a: di.pl.fate_bars(3), TypeError, "tl.transition_table returned, found 3"),

@@ -344,7 +344,7 @@ def test_save_writes_the_format_of_its_ending(cells, tmp_path):
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
     di.pl.mass(paths(), save=tmp_path / "b.pdf")
     assert (tmp_path / "b.pdf").read_bytes()[:4] == b"%PDF"
-    with pytest.raises(ValueError, match="save must end in a format of pictures"):
+    with pytest.raises(ValueError, match="save must end in an image format"):
         di.pl.mass(paths(), save=tmp_path / "c.xyz")
     with pytest.raises(FileNotFoundError, match="make it first"):
         di.pl.mass(paths(), save=tmp_path / "no" / "c.png")

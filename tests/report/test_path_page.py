@@ -119,7 +119,7 @@ def test_memory_of_the_noise_is_on_the_page_of_a_fractional_method(tmp_path):
 
 
 def test_what_is_of_snapshots_is_refused(model, data, evaluation, tmp_path):
-    with pytest.raises(ValueError, match="long_run is of snapshots"):
+    with pytest.raises(ValueError, match="long_run is for models of snapshots"):
         write_report(tmp_path / "r.html", model, evaluation, long_run=evaluation)
     with pytest.raises(TypeError, match="observed must be Paths, found 3"):
         pictures(model, 3, evaluation)
@@ -153,7 +153,7 @@ def test_rates_lie_at_their_places_with_their_intervals(model):
 def test_what_cannot_be_forecast_or_drawn_is_named(model, data):
     with pytest.raises(ValueError, match="past_fraction must lie between 0 and 1, found 1"):
         di.pl.forecasts(model, data, past_fraction=1)
-    with pytest.raises(TypeError, match="model must be a fitted method of paths, found 3"):
+    with pytest.raises(TypeError, match="model must be a fitted method for paths, found 3"):
         di.pl.forecasts(3, data)
     with pytest.raises(KeyError, match="table has no column 'flat'"):
         di.pl.rates(model.confidence_intervals().drop(columns="flat"))

@@ -170,5 +170,5 @@ def test_a_run_under_several_conditions_asks_for_one(tmp_path):
 def test_a_model_that_reads_its_features_out_refuses(tmp_path, monkeypatch):
     model = di.FractionalSDE()
     monkeypatch.setattr(model, "_check_fitted", lambda: None)
-    with pytest.raises(ValueError, match="to cannot be used: features are read out"):
+    with pytest.raises(ValueError, match="to cannot be used: features are computed"):
         model.simulate(None, TIMES, n_paths=3, to=tmp_path / "a.zarr")

@@ -128,5 +128,5 @@ def test_bad_parameters_are_named():
         CellStates(death=-0.1)
     with pytest.raises(ValueError, match="capture must be a probability above 0"):
         CellStates(capture=0.0)
-    with pytest.raises(ValueError, match="centres must hold one place"):
+    with pytest.raises(ValueError, match="centres must hold one position"):
         CellStates(centres=((0.0,),))

@@ -114,7 +114,7 @@ def test_one_number_of_any_library_is_a_parameter():
 
 
 def test_cells_that_leave_every_range_are_refused():
-    with pytest.raises(ValueError, match="left every range at time 0: .* make dt smaller"):
+    with pytest.raises(ValueError, match="diverged by time 0: .* make dt smaller"):
         simulators.BranchingPopulation(speed=1e39).sample(0.2, 5)
 
 

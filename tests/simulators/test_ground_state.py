@@ -170,7 +170,7 @@ def test_what_cannot_be_is_named(change, words):
 
 
 def test_a_state_that_cannot_be_normalised_is_refused():
-    with pytest.raises(ValueError, match="the flow left all numbers"):
+    with pytest.raises(ValueError, match="the flow diverged"):
         GroundState(
             potential=lambda x: x[:, 0] * math.nan,
             ansatz=normal_amplitude,

@@ -154,7 +154,11 @@ def test_what_cannot_be_is_refused():
     columns = {"method": ["works"], "time": [1.0], "seed": [0], "w1": [1.0], "settings": ["a"]}
     unreadable = pd.DataFrame(columns)
     cases = [
-        (lambda: run(two, method()), ValueError, "have 2 times; leaving one out takes three"),
+        (
+            lambda: run(two, method()),
+            ValueError,
+            "have 2 times; leaving one out needs at least three",
+        ),
         (lambda: run(data, method(), hold_out=0.0), ValueError, "the first time, 0"),
         (lambda: run(data, method(), hold_out=3.0), ValueError, "no snapshot at time 3"),
         (lambda: run(data, method(), hold_out="all"), ValueError, "must be 'each' or times"),

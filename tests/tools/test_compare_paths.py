@@ -259,10 +259,10 @@ MISTAKES = [
     ({"mass_key": "m"}, "mass_key cannot be used where paths are compared"),
     ({"metrics": "w1"}, "metric 'w1' is not known for these paths"),
     ({"baselines": "ot"}, "baseline 'ot' is not known for paths of numbers"),
-    ({"n_folds": 1}, "20 paths cannot be left out in 1 fold; make two folds at least"),
+    ({"n_folds": 1}, "20 paths cannot be left out in 1 fold; give two or more folds"),
     ({"n_folds": 21}, "20 paths cannot be left out in 21 folds"),
     ({"hold_out": []}, "hold_out is empty"),
-    ({"hold_out": ["0"], "n_folds": 2}, "n_folds makes folds of all paths"),
+    ({"hold_out": ["0"], "n_folds": 2}, "n_folds divides all paths"),
     ({"max_samples": 0}, "max_samples"),
 ]
 

@@ -93,7 +93,7 @@ def test_what_cannot_be_is_refused():
     adata.obsm["X_deep"] = np.zeros((120, 3))
     with pytest.raises(ValueError, match="has 3 columns; curl needs two"):
         divergence(model, adata, "deep")
-    with pytest.raises(ValueError, match="n_neighbors is of a basis"):
+    with pytest.raises(ValueError, match="n_neighbors is used with a basis only"):
         divergence(model, adata, n_neighbors=5)
     with pytest.raises(KeyError):
         divergence(model, adata, "nowhere")

@@ -142,14 +142,14 @@ def test_a_gene_outside_the_components_has_no_velocity():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"fate": "D"}, KeyError, "'D' is no fate; there are 'A', 'B', 'C/D'"),
+        ({"fate": "D"}, KeyError, "'D' is not a fate; the fates are 'A', 'B', 'C/D'"),
         ({"genes": ["gene1"]}, KeyError, "gene 'gene1' is not in adata.X; did you mean 'Gene1'?"),
         ({"genes": ["Gen1"]}, KeyError, "did you mean 'Gene1'?"),
         ({"layer": "counts"}, KeyError, "layer 'counts' is not in adata.layers; there are none"),
         ({"use_raw": True}, KeyError, "adata.raw is empty"),
         ({"cells": ["c1", "x"]}, KeyError, "cells 'x' are not in adata.obs_names"),
         ({"cells": np.ones(3, dtype=bool)}, ValueError, "cells has 3 entries, adata has 120 cells"),
-        ({"cells": [1, 2]}, ValueError, "2 cells have fates; drivers need 5 at least"),
+        ({"cells": [1, 2]}, ValueError, "2 cells have fates; drivers need at least 5"),
         ({"level": 95}, ValueError, "level must lie between 0 and 1, found 95"),
     ],
 )
@@ -164,7 +164,7 @@ def test_one_fate_and_fates_that_do_not_vary_say_why():
     with pytest.raises(ValueError, match="same probability of 'A'.*there is only one fate"):
         di.tl.drivers(None, adata)
     adata = with_fates(cells(), np.full((N, 2), 0.5), ["A", "B"])
-    with pytest.raises(ValueError, match="choose cells before the fates part"):
+    with pytest.raises(ValueError, match="choose cells from before the fates separate"):
         di.tl.drivers(None, adata)
     del adata.obsm["dyninfer_fates"]
     with pytest.raises(KeyError, match="no fates"):
@@ -249,7 +249,7 @@ def test_lost_paths_are_left_out_of_trends():
     ("genes", "fate", "error", "message"),
     [
         ("Gene", "A", KeyError, "gene 'Gene' is not in adata.var_names; did you mean 'Gene"),
-        ("Gene1", "C", KeyError, "'C' is no fate; there are 'A', 'B'"),
+        ("Gene1", "C", KeyError, "'C' is not a fate; the fates are 'A', 'B'"),
         (
             "Gene1",
             "B",

@@ -123,7 +123,7 @@ def test_sources_are_chosen_by_label():
     ("options", "sentence"),
     [
         ({"clone_key": "barcode"}, "is neither in adata.obs nor in adata.obsm"),
-        ({"states": ["d"]}, "'d' is no fate"),
+        ({"states": ["d"]}, "'d' is not a fate"),
         ({"start": 1}, "start must be before the end"),
         ({"start": 0.5}, "the times are 0, 1"),
         ({"sources": ["d"]}, "'d'"),

@@ -122,7 +122,7 @@ def test_models_that_are_not_nested_are_refused(paths, models):
         di.tl.likelihood_ratio(other, models["birth-death"])
     with pytest.raises(ValueError, match="is tied to one that it has"):
         di.tl.likelihood_ratio(other, models["reversible"])
-    with pytest.raises(ValueError, match="hang together in another way"):
+    with pytest.raises(ValueError, match="are tied in another way"):
         di.tl.likelihood_ratio(models["all"], models["reversible"])
     with pytest.raises(ValueError, match="same parameters"):
         di.tl.likelihood_ratio(models["all"], models["all"])

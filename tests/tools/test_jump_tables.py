@@ -188,7 +188,7 @@ def aged():
 
 
 def test_a_table_says_that_it_is_of_rates_where_covariates_are_zero(aged):
-    with pytest.warns(UserWarning, match="rates where 'age' is 0"):
+    with pytest.warns(UserWarning, match="rates at which 'age' is 0"):
         di.tl.sojourn_times(aged, n_samples=10)
     process = aged.effects_.process({"age": 50.0})
     expected = -1 / np.diag(aged.generator_at({"age": 50.0}))

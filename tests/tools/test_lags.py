@@ -127,7 +127,7 @@ def test_what_cannot_be_asked_is_named():
     uneven = di.Paths(times=[[0, 1, 2.5, 3.1]], states=[[0, 1, 0, 1]])
     cases = [
         (lambda: di.tl.implied_timescales(uneven), "equal steps"),
-        (lambda: di.tl.implied_timescales(two_paths(), [1.5]), "no multiple of 1"),
+        (lambda: di.tl.implied_timescales(two_paths(), [1.5]), "not a multiple of 1"),
         (lambda: di.tl.implied_timescales(two_paths(), [40]), "40 is longer than every path"),
         (lambda: di.tl.implied_timescales(two_paths(), [37]), "no successor 37 later"),
         (lambda: di.tl.chapman_kolmogorov(two_paths(), None), "lag must be one finite time"),

@@ -139,9 +139,9 @@ MISTAKES = [
     ([], {}, (TypeError, ValueError), "no cell is chosen|mask or names"),
     ([0, 1], {}, TypeError, "must be a mask or names"),
     (np.ones(5, dtype=bool), {}, ValueError, "mask of cells has shape"),
-    (np.ones(3 * N, dtype=bool), {}, ValueError, "cells are of 3 times"),
+    (np.ones(3 * N, dtype=bool), {}, ValueError, "cells have 3 times"),
     (["c0"], {"at": 2}, ValueError, "the times are 0, 1, 3"),
-    (["c70"], {"at": [0, 3]}, ValueError, "every time of at must be later"),
+    (["c70"], {"at": [0, 3]}, ValueError, "every time in at must be later"),
     ([f"c{2 * N}"], {}, ValueError, "must be later"),
     (["c0"], {"n_draws": 0}, ValueError, "n_draws"),
 ]

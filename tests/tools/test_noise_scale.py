@@ -75,5 +75,5 @@ def test_a_regularization_is_positive(regularization):
 
 def test_cells_without_a_spread_set_no_scale():
     same = di.Snapshots(times=[0.0, 1.0], samples=[np.ones((30, 2)), np.ones((30, 2))])
-    with pytest.raises(ValueError, match="sets no scale"):
+    with pytest.raises(ValueError, match="so no scale can be found"):
         di.tl.noise_scale(same)

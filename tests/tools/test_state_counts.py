@@ -70,10 +70,10 @@ def test_stationary_shares_leave_the_speed_unknown():
 def test_what_cannot_be_fitted_is_named():
     counts = table([[5, 5], [4, 6]], [0, 1])
     cases = [
-        (lambda: di.tl.fit_state_counts(counts, prior_width=None), "tell 2 numbers, and 3"),
+        (lambda: di.tl.fit_state_counts(counts, prior_width=None), "determine 2 numbers; 3"),
         (lambda: di.tl.fit_state_counts([[1, 2]]), "must be a DataFrame"),
         (lambda: di.tl.fit_state_counts(table([[5, 5], [0, 0]], [0, 1])), "nobody was counted"),
-        (lambda: di.tl.fit_state_counts(table([[5, -5], [1, 0]], [0, 1])), "0 or more, found -5"),
+        (lambda: di.tl.fit_state_counts(table([[5, -5], [1, 0]], [0, 1])), "must not be negative"),
         (lambda: di.tl.fit_state_counts(table([[5, 5], [1, 0]], [1, 1])), "each once"),
         (lambda: di.tl.fit_state_counts(counts, prior_width=0), "prior_width must be positive"),
     ]

@@ -95,7 +95,7 @@ def test_a_cell_whose_paths_are_lost_stays_where_it_is():
 
 
 def test_one_time_is_too_few():
-    with pytest.raises(ValueError, match="transitions need two times at least"):
+    with pytest.raises(ValueError, match="transitions need at least two times"):
         di.tl.transition_matrix(Shift(), cells()[:N].copy())
 
 
@@ -148,7 +148,7 @@ def test_the_time_to_a_fate_is_how_far_it_is():
     np.testing.assert_allclose(table["mean"], 2 - joined.X[:N, 0], atol=0.1)
     assert (table["share"] == 1).all()
     with pytest.raises(
-        KeyError, match="no cell has the label 'ther' in .*; there are 'here', 'the"
+        KeyError, match="no cell has the label 'ther' in .*; labels are 'here', 'the"
     ):
         di.tl.time_to_fate(Shift(), joined, "where", "ther")
 

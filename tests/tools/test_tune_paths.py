@@ -155,7 +155,7 @@ def test_one_path_cannot_choose():
         ({"max_cells": 3}, "max_cells cannot be used"),
         ({"mass_key": "m"}, "mass_key cannot be used"),
         ({"hold_out": 1.5}, r"must lie in \(0, 1\), found 1.5"),
-        ({"hold_out": 0.9}, "leaves none of 2 paths to choose by"),
+        ({"hold_out": 0.9}, "leaves none of 2 paths for the choice"),
         ({"n_folds": 9}, "2 paths cannot be left out in 9 folds"),
         ({"search_space": {"a": [{"jump": "all"}]}}, "search_space names 'jump'"),
     ],

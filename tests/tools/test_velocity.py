@@ -79,7 +79,9 @@ def test_components_of_another_matrix_are_warned_about():
     adata = cells()
     adata.layers["scaled"] = adata.X.copy()
     adata.X = (adata.X - adata.X.mean(0)) * 0.1
-    with pytest.warns(UserWarning, match="components are not of adata.X.*name the layer"):
+    with pytest.warns(
+        UserWarning, match="components were not computed from adata.X.*name the layer"
+    ):
         decoder_of(adata, "X_pca")
     np.testing.assert_allclose(
         decoder_of(adata, "X_pca", layer="scaled").values(np.zeros((1, 3)))[0], adata.var["mean"]
@@ -91,8 +93,8 @@ def test_components_of_another_matrix_are_warned_about():
     [
         ({"genes": ["gene3"]}, KeyError, "gene 'gene3' is not in .*; did you mean 'Gene3'?"),
         ({"genes": []}, ValueError, "genes is empty"),
-        ({"rep": "X_scvi"}, ValueError, "nothing says how 'X_scvi' becomes genes; give decoder"),
-        ({"decoder": "LV"}, KeyError, "loadings 'LV' are not in adata.varm .there are 'PCs'."),
+        ({"rep": "X_scvi"}, ValueError, "unknown how 'X_scvi' becomes genes; give decoder"),
+        ({"decoder": "LV"}, KeyError, "loadings 'LV' are not in adata.varm .it holds 'PCs'."),
         ({"genes": ["Gene0"]}, ValueError, "'Gene0' took no part in the components"),
         ({"rep": "wide"}, ValueError, "loadings of 3 components, 'wide' has 9; give decoder"),
         ({"decoder": lambda z: z}, ValueError, "decoder returns 3 genes, and adata.var_names has"),
@@ -135,7 +137,7 @@ def test_what_is_missing_for_arrows_is_named():
     with pytest.raises(KeyError, match=r"no velocity; call model.annotate\(adata\) first"):
         di.tl.velocity_embedding(adata)
     adata.obsm["dyninfer_velocity"] = np.zeros((200, 2))
-    with pytest.raises(ValueError, match="nothing says which representation"):
+    with pytest.raises(ValueError, match="the representation of the velocity is not known"):
         di.tl.velocity_embedding(adata)
     with pytest.raises(KeyError, match="use_rep 'umap' is not in adata.obsm"):
         di.tl.velocity_embedding(adata, use_rep="X_pca")

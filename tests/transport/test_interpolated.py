@@ -161,7 +161,7 @@ def test_conditions_reach_the_network_and_share_its_parameters():
     assert p.inner.condition is None
     with pytest.raises(ValueError, match="name one"):
         p.drift(t, x)
-    with pytest.raises(ValueError, match="knows no conditions"):
+    with pytest.raises(ValueError, match="has no conditions"):
         process().given("a")
 
 

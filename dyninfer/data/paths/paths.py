@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Paths:
-    """Time series of ``n`` individuals, each with irregular times of its own and with gaps.
+    """Time series of ``n`` individuals, each at its own irregular times, with gaps.
 
     States are continuous, ``(l_i, feature)`` floats with NaN for a missing value, or discrete,
     ``(l_i,)`` integers from 0 with -1 for a missing state.
@@ -39,31 +39,31 @@ class Paths:
     Parameters
     ----------
     times : sequence of n arrays ``(l_i,)``
-        Times in the user's units. A path that is not in order is sorted, its states with it.
+        Times in any unit. A path that is out of order is sorted, together with its states.
     states : sequence of n arrays or DataFrames ``(l_i, feature)``, or arrays ``(l_i,)``
         Observations. One-dimensional floats are one feature; one-dimensional integers, text and
-        categories are discrete states. Columns of DataFrames are matched by name. Float64 stays,
-        and so do whole numbers beyond 2²⁴; other continuous values become float32. Masked entries,
-        None and NA are missing.
+        categories are discrete states. Columns of DataFrames are matched by name. Float64 and whole
+        numbers beyond 2²⁴ keep their precision; other continuous values become float32. Masked
+        entries, None and NA are missing.
     names : sequence of n str, optional
         Unique names of the paths; by default their numbers.
     features : sequence of str, optional
         Unique names of the features; by default those of the columns of DataFrames, or ``x0, x1,
         ...``, and ``state`` for discrete paths.
     state_names : sequence of str, optional
-        Names of the discrete states, in the order of their numbers; by default, of text, those that
-        occur, sorted.
+        Names of the discrete states, in the order of their numbers; by default, for text, those
+        that occur, sorted.
     conditions : sequence of n labels, optional
         One label per path (donor, dose, perturbation).
     covariates : DataFrame, optional
-        What rates may depend on, numbers or categories, a column each: a row for every path, or for
-        every observation, path after path, whose values hold until the next one.
+        Numbers or categories on which rates may depend, one column each. There is one row per path,
+        or one per observation, path by path, whose values hold until the next observation.
 
     Raises
     ------
     TypeError, ValueError
-        If the paths disagree in their kind or features, if a path is empty, has two observations at
-        one time, has no observed value at all, or holds infinite values.
+        If the paths differ in kind or features, or a path is empty, has two observations at one
+        time, has no observed value, or holds infinite values.
 
     Examples
     --------
@@ -150,16 +150,16 @@ class Paths:
     ) -> Paths:
         """Read paths from an AnnData with one row per path and time, in any order.
 
-        Nothing of the AnnData is changed.
+        The AnnData is not changed.
 
         Parameters
         ----------
         adata : AnnData
-            May be backed: ``X`` is not read where ``state_key`` is given or ``use_rep`` is in
+            May be backed: ``X`` is not read if ``state_key`` is given or ``use_rep`` is in
             ``obsm``.
         time_key : str
             Column of ``obs`` with the times: numbers, numeric strings or categories, or timedeltas
-            (become days).
+            (read as days).
         path_key : str
             Column of ``obs`` that names the path of each row.
         use_rep : str, optional
@@ -167,8 +167,7 @@ class Paths:
             else ``X``.
         state_key : str, optional
             Column of ``obs`` with discrete states, categories or whole numbers; a missing entry is
-            a gap. Categories that no row has are states too, but AnnData drops them whenever it is
-            subset.
+            a gap. Categories without rows are states too, but AnnData drops them when it is subset.
         condition_key : str, optional
             Column of ``obs`` with a label that is the same in all rows of a path.
         covariate_keys : list of str, optional
@@ -207,7 +206,7 @@ class Paths:
         feature_keys : list of str, optional
             Columns with continuous states, in place of ``state_key``.
         time_key, path_key, state_key, condition_key, covariate_keys
-            Columns of the table; see :meth:`from_anndata`, which also says what is refused.
+            Columns of the table; see :meth:`from_anndata`, also for errors.
 
         Examples
         --------
@@ -257,7 +256,7 @@ class Paths:
         Raises
         ------
         ValueError
-            If no path has; the message names the nearest time.
+            If no path has one; the message names the nearest time.
         """
         times = np.concatenate(self.times)
         states = np.concatenate(self.states)
@@ -278,11 +277,11 @@ class Paths:
         Returns
         -------
         times : Tensor, ``(path, L)`` float64
-            Past its end, a path repeats its last time.
+            After its end, a path repeats its last time.
         states : Tensor, ``(path, L, feature)`` float or ``(path, L)`` int64
             0 where nothing was observed.
         mask : Tensor of bool, of the shape of ``states``
-            True where a value was observed: neither past the end nor missing.
+            True where a value was observed: neither after the end nor missing.
         """
         lengths = self.lengths
         longest = lengths.max()
@@ -307,7 +306,7 @@ class Paths:
         Raises
         ------
         ValueError
-            If there is one path only, or ``fraction`` is not between 0 and 1.
+            If there is only one path, or ``fraction`` is not between 0 and 1.
         """
         if not isinstance(fraction, float | int) or not 0 < fraction < 1:
             raise ValueError(f"fraction must be between 0 and 1, found {brief(fraction)}")
@@ -324,7 +323,7 @@ class Paths:
         return self[first], self[second]
 
     def without(self, paths: Any) -> Paths:
-        """Leave paths out, by name or number; None leaves out none."""
+        """Leave out paths by name or number; None leaves out none."""
         if paths is None:
             return self
         try:
@@ -368,7 +367,7 @@ class Paths:
         )
 
     def first_rows(self, n_rows: ndarray) -> Paths:
-        """The first observations of every path, so many ``(n,)`` of each."""
+        """The first observations of every path; ``(n,)`` gives how many of each."""
         numbers = range(len(self))
         times = [self.times[i][: n_rows[i]] for i in numbers]
         states = [self.states[i][: n_rows[i]] for i in numbers]

@@ -27,29 +27,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Snapshots:
-    """Unpaired samples of a population at ``K`` times, in the user's units.
+    """Unpaired samples of a population at ``K`` times, in any units.
 
     Parameters
     ----------
     times : sequence of K numbers
         Times of the snapshots; unequal gaps stay unequal. Sorted on construction.
     samples : sequence of K arrays or DataFrames ``(n_k, feature)``
-        The samples: float64 stays, and so do whole numbers beyond 2²⁴; the rest becomes float32.
-        Columns of DataFrames are matched by name. Masked entries, None and NA become NaN. Values
-        are checked for NaN when they are used (:meth:`check_finite`), so that a snapshot which is
-        held out is never looked at.
+        The samples: float64 and whole numbers beyond 2²⁴ keep their precision; the rest becomes
+        float32. Columns of DataFrames are matched by name. Masked entries, None and NA become NaN.
+        Values are checked for NaN only when used (:meth:`check_finite`), so a held-out snapshot is
+        never inspected.
     masses : sequence of K numbers, optional
         Total mass (for example, number of cells in the culture) at each time; positive, in any
         unit.
     weights : sequence of K arrays ``(n_k,)``, optional
         Weight of every sample within its time; non-negative. Uniform if absent. With masses, the
-        share of a condition in the weights is its share of the mass.
+        share of weight of a condition is its share of the mass.
     conditions : sequence of K arrays ``(n_k,)``, optional
         Label of every sample (donor, dose, perturbation). Numbers are amounts, such as doses;
-        categories and text are names. None may be missing.
+        categories and text are names. No label may be missing.
     growth : sequence of K arrays ``(n_k,)``, optional
-        Log-growth per unit of time that every sample is expected to have, birth less death: a
-        prior, which couplings that tell growth from motion start from.
+        Expected log-growth of every sample per unit of time, birth minus death: a prior for
+        couplings that tell growth from motion.
     features : sequence of str, optional
         Unique names of the features; by default those of the columns of DataFrames, or ``x0, x1,
         ...``.
@@ -113,27 +113,27 @@ class Snapshots:
         growth_key: str | None = None,
         hold_out: float | Iterable[float] | None = None,
     ) -> Snapshots:
-        """Read snapshots from an AnnData; nothing of it is changed.
+        """Read snapshots from an AnnData, which is not changed.
 
         Parameters
         ----------
         adata : AnnData
-            May be backed: where ``use_rep`` is in ``obsm``, ``X`` is not read. Of more than 1 GB of
+            May be backed: if ``use_rep`` is in ``obsm``, ``X`` is not read. Of more than 1 GB of
             floats in a file (a backed ``X``, or an array of dask or zarr), a plain copy is made in
             the folder for temporary files, of which rows are read as they are asked for.
         time_key : str
             Column of ``obs`` with the times: numbers, numeric strings or categories, or timedeltas
-            (become days).
+            (read as days).
         use_rep : str, optional
             Key of ``obsm``, a layer, or "X"; by default ``obsm["X_pca"]`` if present, else ``X``.
         mass_key : str, optional
             Column of ``obs`` with the total mass at the time of each cell (one value per time).
         weight_key, condition_key : str, optional
-            Columns of ``obs`` with a weight and a label for every cell. A column of numbers is an
-            amount, such as a dose; a categorical one holds names, whatever they look like.
+            Columns of ``obs`` with a weight and a label for every cell. Numbers are amounts, such
+            as doses; categories are names, whatever they look like.
         growth_key : str, optional
-            Column of ``obs`` with the log-growth per unit of time that is expected of every cell,
-            such as that of :func:`dyninfer.tools.score_growth`.
+            Column of ``obs`` with the expected log-growth of every cell per unit of time, such as
+            from :func:`dyninfer.tools.score_growth`.
         hold_out : float or list of floats, optional
             Times whose cells are left out before anything else is read.
 
@@ -169,7 +169,7 @@ class Snapshots:
         return tuple(len(s) for s in self.samples)
 
     def index(self, time: float) -> int:
-        """Position of ``time`` among the times; a ValueError lists the times there are."""
+        """Position of ``time`` among the times; a ValueError lists the available times."""
         return reading.position(Clock(self.times), time)
 
     def at(self, time: float) -> ndarray:
@@ -187,7 +187,7 @@ class Snapshots:
         return weights / weights.sum()
 
     def without(self, times: float | Iterable[float] | None) -> Snapshots:
-        """Leave times out; what remains never depended on them."""
+        """Leave out times; the remaining snapshots do not depend on them."""
         remaining = reading.times_without(self.times, times, "hold_out")
         if len(remaining) < 2:
             raise ValueError(
@@ -199,7 +199,7 @@ class Snapshots:
     def split(self, fraction: float, seed: int = 0, least: int = 2) -> tuple[Snapshots, Snapshots]:
         """Split every snapshot at random into ``(1 − fraction, fraction)``.
 
-        Neither part gets fewer than ``least`` samples of positive weight, if there are enough.
+        Each part gets at least ``least`` samples of positive weight, if there are enough.
         """
         check_count(least, "least")
         if not isinstance(fraction, float | int) or not 0 <= fraction <= 1:
@@ -283,7 +283,7 @@ class Snapshots:
         return fingerprint.hexdigest()
 
     def to_anndata(self) -> AnnData:
-        """One cell per row, times in ``obs["time"]``; weights, masses, conditions beside it."""
+        """One cell per row; ``obs`` holds the times and any weights, masses and conditions."""
         return reading.to_anndata(self)
 
     def _take(self, picks: Sequence[tuple[int, Any]]) -> Snapshots:

@@ -36,28 +36,28 @@ if TYPE_CHECKING:
 class Trajectories:
     """Simulated paths: tensors with names, weights and provenance.
 
-    Tensors are kept as given, on their device and with their gradients, until a door
-    (``to_anndata``, ``to_xarray``, ``to_snapshots``, ``save``) copies them out. Paths whose
-    ``status`` is not 0 keep their states but carry no weight: ``weights``, ``ess``, ``mass``,
-    ``mean``, ``std``, ``occupation``, ``resample`` and ``to_snapshots`` leave them out.
+    Tensors are kept as given, on their device and with their gradients, until ``to_anndata``,
+    ``to_xarray``, ``to_snapshots`` or ``save`` copies them. Paths whose ``status`` is not 0 keep
+    their states but carry no weight: ``weights``, ``ess``, ``mass``, ``mean``, ``std``,
+    ``occupation``, ``resample`` and ``to_snapshots`` leave them out.
 
     Parameters
     ----------
     states : Tensor, ``(path, time, feature)`` float or ``(path, time)`` integer
-        States in the user's units; integers are the states of a jump process.
+        States in the units of the data; integers are the states of a jump process.
     times : Tensor or array, ``(time,)``
-        Times in the user's units, in the order they were asked for: ascending, or descending for a
+        Times in the unit of the data, in the requested order: ascending, or descending for a
         backward run.
     log_weights : Tensor, ``(path, time)``, optional
-        Logarithm of each path's mass, kept in float64. None where mass is conserved.
+        Logarithm of the mass of each path, in float64. None if mass is conserved.
     origin : sequence of str or int, ``(path,)``, optional
-        Name, or row, of the observation each path started from (after resampling: each row at the
-        first time); by default the path's number, as text.
+        Name, or row, of the observation from which each path started (after resampling: each row at
+        the first time); by default the number of the path, as text.
     status : Tensor, ``(path,)``, optional
         0 for a finished path, 1 for one that diverged; by default all 0.
     parents : Tensor, ``(path, time)`` int64, optional
-        Row at the previous stored time from which each row descends, where rows were resampled on
-        the way; ``parents[:, 0]`` is ``arange(path)``. None where every row is one path.
+        Row at the previous stored time from which each row descends, if rows were resampled during
+        the run; ``parents[:, 0]`` is ``arange(path)``. None if every row is one path.
     features : sequence of str, optional
         Names of the features; by default ``x0, x1, ...``, and ``state`` for integer states.
     attrs : dict, optional
@@ -66,7 +66,7 @@ class Trajectories:
     Raises
     ------
     TypeError, ValueError
-        If a field has the wrong kind or shape, if times are not strictly monotone, or names are not
+        If a field has the wrong type or shape, times are not strictly monotone, or names are not
         unique.
 
     Examples
@@ -147,12 +147,12 @@ class Trajectories:
 
     @property
     def mass(self) -> Tensor:
-        """Mean of ``exp(log_weights)`` at each time ``(time,)``; ones where mass is conserved.
+        """Mean of ``exp(log_weights)`` at each time ``(time,)``; ones if mass is conserved.
 
         Raises
         ------
         ValueError
-            If it is more than float64 holds; :attr:`log_mass` is there nonetheless.
+            If it overflows float64; :attr:`log_mass` still works.
         """
         return population.mass(self)
 
@@ -161,18 +161,18 @@ class Trajectories:
 
         At a stored time these are the stored states. In between, continuous states are interpolated
         linearly along each path, so moments between sparse times are those of straight lines;
-        integer states keep the value of the neighbouring earlier time. Where rows were resampled,
-        row ``i`` is joined to its parent.
+        integer states keep their value from the earlier time. Resampled rows are joined to their
+        parents.
 
         Parameters
         ----------
         t : float
-            Time in the user's units, within the range of ``times``.
+            Time in the unit of the data, within the range of ``times``.
 
         Returns
         -------
         Tensor, ``(path, feature)`` float or ``(path,)`` integer
-            All paths, diverged ones included; ``weights_at(t)`` gives those zero weight.
+            All paths, including diverged ones; ``weights_at(t)`` gives those zero weight.
 
         Raises
         ------
@@ -263,7 +263,7 @@ class Trajectories:
     def resample(
         self, n_paths: int | None = None, time: float | None = None, seed: int = 0
     ) -> Trajectories:
-        """Draw whole paths in proportion to their weight at one time (systematic resampling).
+        """Draw whole paths in proportion to their weights at one time (systematic resampling).
 
         The drawn paths have equal weights at ``time``; at other times their log-weights are
         relative to it, so that weighted averages, and the mass, still estimate the same population
@@ -274,7 +274,7 @@ class Trajectories:
         n_paths : int, optional
             Number of paths to draw; by default as many as there are.
         time : float, optional
-            Time in the user's units; by default the last one stored.
+            Time in the unit of the data; by default the last stored time.
         seed : int
             Seed of the draw; the result does not depend on the device.
 
@@ -312,8 +312,8 @@ class Trajectories:
     ) -> Trajectories:
         """Move to a device, or change the precision of continuous states.
 
-        Log-weights and times stay float64. A path whose states overflow in a lower precision is
-        NaN from there on, with status 1, and a warning tells.
+        Log-weights and times stay float64. A path whose states overflow in a lower precision is NaN
+        from there on, with status 1 and a warning.
         """
         return precision.moved(self, device, dtype)
 
@@ -322,14 +322,14 @@ class Trajectories:
 
         ``X`` holds the states and ``var_names`` the features; ``obs`` has ``path``, ``time``,
         ``origin``, ``status``, and, where present, ``log_weight``, ``weight`` and ``parent``;
-        ``uns["dyninfer_trajectories"]`` holds what ``from_anndata`` needs beside them, the
-        attributes as one JSON string.
+        ``uns["dyninfer_trajectories"]`` holds what else ``from_anndata`` needs, with the attributes
+        as one JSON string.
         """
         return storage.to_anndata(self)
 
     @classmethod
     def from_anndata(cls, adata: AnnData) -> Trajectories:
-        """Read back what ``to_anndata`` made, or whole paths, times or features of it.
+        """Read what ``to_anndata`` made, or a subset of its paths, times or features.
 
         Raises
         ------
@@ -346,7 +346,7 @@ class Trajectories:
 
     @classmethod
     def from_xarray(cls, data: Dataset) -> Trajectories:
-        """Read back what ``to_xarray`` made.
+        """Read what ``to_xarray`` made.
 
         Raises
         ------
@@ -356,9 +356,9 @@ class Trajectories:
         return cls(**storage.fields_from_xarray(data))
 
     def to_snapshots(self) -> Snapshots:
-        """Forget who is who: the population at each stored time, in ascending order.
+        """The population at each stored time, ascending, without the identity of paths.
 
-        Diverged paths are left out. Where mass changes, the snapshots carry ``weights`` and
+        Diverged paths are left out. If mass changes, the snapshots carry ``weights`` and
         ``masses``.
 
         Raises
@@ -371,13 +371,12 @@ class Trajectories:
     def save(self, path: str | PathLike[str]) -> None:
         """Write to ``.h5ad`` (AnnData), ``.zarr``, ``.nc`` or ``.h5`` (xarray), all fields exactly.
 
-        The file is written beside its place and moved into it, so that a failed save leaves the old
-        file.
+        The file is replaced only once it is complete, so a failed save leaves the old file.
 
         Raises
         ------
         ValueError
-            If the suffix names no known format.
+            If the suffix is not a known format.
         FileNotFoundError
             If the folder does not exist.
         OSError
@@ -392,7 +391,7 @@ class Trajectories:
         Raises
         ------
         FileNotFoundError
-            If there is no such file.
+            If the file does not exist.
         ValueError
             If the file is damaged, or ``save`` did not write it.
         """

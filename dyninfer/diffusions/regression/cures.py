@@ -58,7 +58,7 @@ def finite_steps(increments: Increments, columns: ndarray) -> Equation:
     if not (variance > 0).all():
         raise ValueError(
             "steps='finite' finds no noise that fits these increments: they scatter less than "
-            "their memory says; use steps='short', or longer paths"
+            "their memory implies; use steps='short', or longer paths"
         )
     of_map = _covariance_of_map(columns, covariance)
     errors = _drift_errors(exponent, of_map)
@@ -88,8 +88,8 @@ def _logarithm(weights: ndarray) -> ndarray:
     is_negative = is_real & (eigenvalues.real <= 0)
     if is_negative.any():
         raise ValueError(
-            "after one gap a direction keeps no positive part of itself, so steps='finite' has no "
-            "logarithm: gaps are longer than the memory; observe more often, or use steps='short'"
+            "the map over one gap has a direction without a real logarithm, so steps='finite' "
+            "fails: gaps are longer than the memory; observe more often, or use steps='short'"
         )
     logarithm = logm(affine)
     return logarithm.real
@@ -194,7 +194,7 @@ def noisy_observations(
     variance = (square + 2 * shared) / gap.mean()
     if not (variance > 0).all():
         raise ValueError(
-            "noise of the observations explains all increments, so that none is left for the "
+            "observation noise explains all increments, so none is left for the "
             "process; observe for longer, or use FractionalSDE, which fits both by likelihood"
         )
     # Squares and products both scatter, by the noise of the observations too.

@@ -91,7 +91,7 @@ class FamilyDiffusion(Diffusion):
         n_families = len(self.family_weights)
         if n_families > 1:
             raise ValueError(
-                f"environments are of {n_families} families, and their mean is the drift of none; "
+                f"environments belong to {n_families} families, so they share no drift; "
                 "name an environment: process.given(name), or simulate(..., condition=name)"
             )
         return self.family_weights[0]

@@ -24,13 +24,13 @@ _MOST_FUNCTIONS = 10_000
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class Library(Settings, ABC):
-    """Base of the libraries: what must be known of the data, and the functions themselves."""
+    """Base of the libraries: functions, and the facts about the data that they need."""
 
     def check(self, name: str) -> None:
-        """Raise an error that names a setting that cannot be."""
+        """Raise an error that names an invalid setting."""
 
     def facts(self, x: ndarray) -> dict[str, Any]:
-        """What the functions depend on of states ``(n, d)``, as plain data."""
+        """Facts about states ``(n, d)`` on which the functions depend, as plain data."""
         return {}
 
     @abstractmethod
@@ -57,8 +57,8 @@ class Functions(nn.Module, ABC):
 class Polynomials(Library):
     """All products of features up to a degree.
 
-    From the second degree on, a state beyond the range of the data counts as the nearest one
-    within it: a cubic that is extrapolated carries paths to infinity.
+    From degree 2 on, a state beyond the range of the data counts as the nearest one within it,
+    because extrapolated cubics send paths to infinity.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class Polynomials(Library):
     degree: int = 3
 
     def check(self, name: str) -> None:
-        """Raise an error that names the degree if it cannot be."""
+        """Raise an error that names an invalid degree."""
         self.check_kinds(f"{name}.")
         if self.degree < 0:
             raise ValueError(f"{name}.degree must not be negative, found {brief(self.degree)}")
@@ -208,15 +208,15 @@ def _product_name(powers: Exponents, features: Sequence[str]) -> str:
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class Bins(Library):
-    """Constants in boxes of equal size, which together hold the data.
+    """Piecewise constant functions on boxes of equal size that cover the data.
 
-    A box with fewer than ``min_count`` observations is part of the nearest one with as many, as is
-    whatever lies beyond the data.
+    A box with fewer than ``min_count`` observations joins the nearest box that has enough. So does
+    everything beyond the data.
 
     Parameters
     ----------
     n_bins : int
-        Boxes along every feature.
+        Number of boxes along every feature.
     min_count : int
 
     Examples
@@ -231,7 +231,7 @@ class Bins(Library):
     min_count: int = 10
 
     def check(self, name: str) -> None:
-        """Raise an error that names a number that cannot be."""
+        """Raise an error that names an invalid number."""
         check_count(self.n_bins, f"{name}.n_bins")
         check_count(self.min_count, f"{name}.min_count")
 
@@ -346,8 +346,8 @@ def check_library(library: Any, name: str) -> None:
         return
     if isinstance(library, str) and library.startswith(OWN_MODULE):
         raise ValueError(
-            f"the model has functions of its user's own as {name}, which no file holds: load it "
-            f"by dyninfer.load(path, {name}=...)"
+            f"the model has functions of your own as {name}, which no file holds: load it "
+            f"with dyninfer.load(path, {name}=...)"
         )
     if isinstance(library, type) or not callable(library):
         raise TypeError(

@@ -231,7 +231,7 @@ def infer(
     features = range_features(statistics, scaled_rates)
     outside = _outside(features, trained)
     if outside:
-        warn(f"the network was never shown such data: {'; '.join(outside)}")
+        warn(f"the network was not trained on such data: {'; '.join(outside)}")
     link_probability = torch.sigmoid(belief.link)
     clean_probability = torch.sigmoid(belief.clean)
     if exact:

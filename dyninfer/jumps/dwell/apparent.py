@@ -40,7 +40,7 @@ class ApparentDwellTimes:
     open_states : sequence of str
         Names of the open states; all others are shut.
     dead_time : float
-        In the unit of time of the process; 0 where nothing is missed.
+        In the unit of time of the process; 0 if nothing is missed.
 
     Raises
     ------
@@ -75,7 +75,7 @@ class ApparentDwellTimes:
         self.is_open[open_numbers(open_states, process.state_names)] = True
         self.dead_time = float(dead_time)
         if not 0 <= self.dead_time < np.inf:
-            raise ValueError(f"dead_time must be a time from 0 on, found {brief(dead_time)}")
+            raise ValueError(f"dead_time must be a time of 0 or more, found {brief(dead_time)}")
         if not bool(reachable(generator).all()):
             raise ValueError(
                 "process has states that cannot be reached from others, so that dwell times have "
@@ -103,7 +103,7 @@ class ApparentDwellTimes:
 
     @own_surroundings()
     def survival(self, times: Any, kind: str) -> ndarray:
-        """Probability ``(n,)`` to be in the class after a time, without an end before."""
+        """Probability ``(n,)`` that a dwell time is longer than each time."""
         return self._at(times, kind, is_density=False)
 
     @own_surroundings()
@@ -113,12 +113,12 @@ class ApparentDwellTimes:
         Raises
         ------
         ValueError
-            If the records have another dead time.
+            If the records have a different dead time.
         """
         if dwell_times.dead_time != self.dead_time:
             raise ValueError(
                 f"the records have dead_time={as_text(dwell_times.dead_time)} and this law "
-                f"{as_text(self.dead_time)}; make one of them anew"
+                f"{as_text(self.dead_time)}; make one of them again"
             )
         return DwellData(dwell_times).log_likelihoods(self._law).numpy()
 

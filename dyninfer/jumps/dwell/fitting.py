@@ -135,29 +135,29 @@ def fit_dwell_times(
     start: MarkovJump | None = None,
     max_steps: int = 200,
 ) -> DwellFit:
-    """Maximise the likelihood of dwell times of which the short ones were missed.
+    """Fit rates to dwell times of which the short ones were missed.
 
-    The likelihood is exact: every open and shut time counts with the density that it has where
-    visits shorter than the dead time are part of what is around them, and so does their order.
-    The first dwell time of a record begins as dwell times do on average; one that was not over
-    when the record ended counts by the probability to last longer.
+    The likelihood is exact: it has the density of apparent open and shut times, which include
+    missed visits shorter than the dead time, and their order. The first dwell time of a record
+    starts as dwell times do on average. A dwell time that was cut off by the end of the record
+    counts by its probability of lasting longer.
 
     Parameters
     ----------
     dwell_times : DwellTimes
-        Records of channels of one kind, one channel open at a time.
+        Records of one kind of channel, with one channel active at a time.
     state_names : sequence of str
         Names of the states of a channel.
     open_states : sequence of str
-        Those that are open.
+        Names of the open states.
     jumps : Jumps, RateScheme or {"all", "reversible", "birth-death"}
-        Which jumps can happen, and how their rates hang together. With several open and several
-        shut states, dwell times tell only ``2 n_open n_shut`` rates (Fredkin, Montal and Rice,
-        1985); ``flat`` in the intervals marks those that they do not.
+        Which jumps can happen, and how their rates are tied. With several open and several shut
+        states, dwell times determine only ``2 n_open n_shut`` rates (Fredkin, Montal and Rice,
+        1985); ``flat`` in the intervals marks the others.
     start : MarkovJump, optional
-        Rates to start from; by default those of the mean dwell times.
+        Starting rates; by default from the mean dwell times.
     max_steps : int
-        Most steps of the maximisation.
+        Largest number of steps of the maximisation.
 
     Returns
     -------
@@ -166,8 +166,8 @@ def fit_dwell_times(
     Raises
     ------
     ValueError
-        If a state is named that does not exist, none is open or none is shut, or the records
-        hold no complete open and shut time.
+        If a named state does not exist, none is open or none is shut, or the records hold no
+        complete open and shut time.
 
     References
     ----------
@@ -200,7 +200,7 @@ def fit_dwell_times(
     if not bool(fit.converged):
         warn(
             "the rates did not converge: give more max_steps, or fewer states or jumps; "
-            "confidence_intervals() marks rates that the records do not tell as flat",
+            "confidence_intervals() marks rates that the records do not determine as flat",
             UserWarning,
         )
     return DwellFit(

@@ -30,14 +30,14 @@ class DwellTimes:
     Parameters
     ----------
     durations : sequence of n arrays ``(m_i,)``
-        Open and shut times in turn, in the user's units of time.
+        Open and shut times in turn, in any unit of time.
     first_open : bool, or sequence of n bool
         Whether a record begins with an open time.
     dead_time : float
-        The shortest dwell time that is resolved; 0 where none is missed. Shorter ones are part of
-        the dwell time around them.
+        The shortest resolved dwell time; 0 if none is missed. Shorter ones become part of the dwell
+        time around them.
     last_complete : bool, or sequence of n bool
-        False where the last dwell time was not over when the record ended.
+        False if the record ended before the last dwell time did.
 
     Raises
     ------
@@ -63,7 +63,7 @@ class DwellTimes:
         check_dead_time(self.dead_time)
         durations = [np.asarray(record, dtype=np.float64) for record in self.durations]
         if not durations:
-            raise ValueError("durations holds no record; give one array of dwell times a record")
+            raise ValueError("durations holds no record; give one array of dwell times per record")
         for number, record in enumerate(durations):
             self._check(record, number)
         object.__setattr__(self, "durations", tuple(durations))
@@ -75,10 +75,10 @@ class DwellTimes:
     def from_labels(
         cls, paths: Paths, open_states: Sequence[str], dead_time: float = 0.0
     ) -> DwellTimes:
-        """Dwell times of labels, each of which holds until the next observation.
+        """Dwell times from labels, each of which holds until the next observation.
 
-        The first dwell time of a record is left out, as nobody saw it begin, and the last one is
-        not complete. A missing label ends a record, and another begins behind it.
+        The first dwell time of a record is left out, because its start was not seen, and the last
+        is incomplete. A missing label ends a record, and the next one begins after it.
 
         Parameters
         ----------
@@ -101,9 +101,9 @@ class DwellTimes:
     def from_signal(
         cls, paths: Paths, threshold: float, dead_time: float = 0.0, inward: bool = False
     ) -> DwellTimes:
-        """Dwell times of a current that crosses a threshold, most often half of the open level.
+        """Dwell times from threshold crossings of a current, usually at half the open level.
 
-        Crossings lie on the straight line between two samples (Colquhoun and Sigworth, 1995).
+        Crossings are interpolated linearly between samples (Colquhoun and Sigworth, 1995).
 
         Parameters
         ----------
@@ -112,7 +112,7 @@ class DwellTimes:
         threshold : float
             In the unit of the current.
         dead_time : float
-            In the unit of the times; noise crosses a threshold for shorter than that.
+            In the unit of the times; longer than crossings caused by noise.
         inward : bool
             Whether an open channel has a current *below* the threshold.
 
@@ -166,11 +166,11 @@ class DwellTimes:
 
     @property
     def n_dwells(self) -> int:
-        """Number of dwell times, those that are not complete included."""
+        """Number of dwell times, including incomplete ones."""
         return sum(map(len, self.durations))
 
     def classes(self) -> Iterator[ndarray]:
-        """Of every record, which dwell times are open ``(m_i,)`` bool."""
+        """For every record, which dwell times are open ``(m_i,)`` bool."""
         for record, begins_open in zip(self.durations, self.first_open, strict=True):
             number = np.arange(len(record))
             yield alternating(number, begins_open)
@@ -213,7 +213,7 @@ class DwellTimes:
         if shortest < (1 - DOUBLE) * self.dead_time:
             raise ValueError(
                 f"record {number} holds a dwell time of {as_text(shortest)}, shorter than "
-                f"dead_time={as_text(self.dead_time)}; make the record by DwellTimes.from_labels, "
+                f"dead_time={as_text(self.dead_time)}; make it with DwellTimes.from_labels, "
                 "which joins what is too short"
             )
 
@@ -221,7 +221,7 @@ class DwellTimes:
 def check_dead_time(dead_time: Any) -> None:
     """Raise a ValueError unless a dead time is one."""
     if not is_number(dead_time) or not 0 <= dead_time < np.inf:
-        raise ValueError(f"dead_time must be a time from 0 on, found {brief(dead_time)}")
+        raise ValueError(f"dead_time must be a time of 0 or more, found {brief(dead_time)}")
 
 
 def _resolved(visits: Visits, dead_time: float) -> tuple[ndarray, bool]:

@@ -89,7 +89,7 @@ def read_fit(path: str | Path, metadata: dict[str, Any], tensors: dict[str, Tens
         facts = metadata[KEY]
         name = facts["class"]
         if name not in SavedFit.registry:
-            raise ValueError(f"it holds a {brief(name)}, which is no fit of dwell times")
+            raise ValueError(f"it holds a {brief(name)}, which is not a fit of dwell times")
         for key, value in tensors.items():
             is_number = value.isfinite().all()
             if not bool(is_number):

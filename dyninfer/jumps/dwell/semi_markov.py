@@ -51,7 +51,7 @@ class SemiMarkov:
         self.dwell_times = dict(zip(self.state_names, dwell_times.values(), strict=True))
         n_states = len(self.state_names)
         if n_states < 2:
-            raise ValueError(f"dwell_times must be of two states or more, found {n_states}")
+            raise ValueError(f"dwell_times must have at least two states, found {n_states}")
         if jumps is None:
             jumps = (1 - np.eye(n_states)) / (n_states - 1)
         self.jumps = _as_probabilities(jumps, n_states)

@@ -116,16 +116,16 @@ class Design:
         if place is not None:
             name = self.columns[place]
             raise ValueError(
-                f"covariate {name!r} is the same in all intervals, so that its effect cannot be "
-                "told from the rate; leave it out"
+                f"covariate {name!r} is the same in all intervals, so its effect cannot be "
+                "separated from the rate; leave it out"
             )
         for acts in self.acts.T:
             columns = self.column[acts]
             if are_dependent(x[:, columns]):
                 every = listed([self.columns[place] for place in columns])
                 raise ValueError(
-                    f"the covariates {every} follow from one another in these data, so that their "
-                    "effects cannot be told apart; leave one of them out"
+                    f"the covariates {every} are linearly dependent in these data, so their "
+                    "effects cannot be separated; leave one of them out"
                 )
 
     def _refuse_repeats(self, names: Sequence[str]) -> None:

@@ -26,7 +26,7 @@ class Moments(NamedTuple):
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class StateRule(Settings):
-    """Base of the rules; one is learned from paths and then labels paths, value by value.
+    """Base of the rules that turn continuous values into states; a rule is learned from paths.
 
     States are numbered by the first feature of their centres, from low to high.
 
@@ -39,7 +39,7 @@ class StateRule(Settings):
     n_states: int
 
     def check(self) -> None:
-        """Raise a ValueError where there are fewer than two states."""
+        """Raise a ValueError if there are fewer than two states."""
         self.check_kinds(f"{type(self).__name__}.")
         if self.n_states < 2:
             raise ValueError(
@@ -48,11 +48,11 @@ class StateRule(Settings):
 
     @abstractmethod
     def centres(self, values: np.ndarray, seed: int) -> Moments:
-        """Centres and standard deviations of the states in values ``(n, d)``."""
+        """Centres and standard deviations of the states, from values ``(n, d)``."""
 
     @abstractmethod
     def distances(self, values: np.ndarray, table: pd.DataFrame) -> np.ndarray:
-        """How badly every value ``(n, d)`` fits each state ``(n, S)``."""
+        """Distance ``(n, S)`` of every value ``(n, d)`` from each state."""
 
     def learn(self, paths: Paths, seed: int) -> pd.DataFrame:
         """Find the states.
@@ -60,13 +60,13 @@ class StateRule(Settings):
         Returns
         -------
         DataFrame
-            One row per state: its ``share`` of the values, and of every feature the centre and,
-            as ``<feature>_std``, the spread.
+            One row per state: its ``share`` of the values and, for every feature, its centre and
+            its spread ``<feature>_std``.
 
         Raises
         ------
         TypeError, ValueError
-            If the paths are discrete already, or have fewer different values than states.
+            If the paths are already discrete, or have fewer distinct values than states.
         """
         if paths.discrete:
             raise TypeError("the paths have discrete states already; leave the rule out")
@@ -86,7 +86,7 @@ class StateRule(Settings):
         return table
 
     def label(self, paths: Paths, table: pd.DataFrame) -> Paths:
-        """Discrete paths of the same times; a value with a missing feature is a missing state."""
+        """Discrete paths at the same times; a value with a missing feature is a missing state."""
         values = np.concatenate(paths.states)
         # A value that lacks a feature has no distance to a centre.
         is_complete = ~np.isnan(values).any(1)
@@ -108,7 +108,7 @@ class StateRule(Settings):
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class KMeansStates(StateRule):
-    """The nearest of the centres that k-means finds.
+    """Label each value by the nearest k-means centre.
 
     Examples
     --------
@@ -145,7 +145,7 @@ class KMeansStates(StateRule):
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class MixtureStates(StateRule):
-    """The most probable component of a Gaussian mixture with diagonal covariances.
+    """Label each value by the most probable component of a diagonal Gaussian mixture.
 
     Examples
     --------
@@ -176,7 +176,7 @@ class MixtureStates(StateRule):
         )
 
     def distances(self, values: np.ndarray, table: pd.DataFrame) -> np.ndarray:
-        """Minus the logarithm of the component's density times its share."""
+        """Minus the logarithm of component density times component share."""
         centre, spread = moments(table, values.shape[1])
         # While the rule is learned the shares are what is asked for: equal ones stand in.
         share = table.get("share", 1 / len(table))

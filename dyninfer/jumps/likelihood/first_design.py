@@ -79,13 +79,13 @@ class FirstDesign:
         if place is not None:
             raise ValueError(
                 f"covariate {names[place]!r} is the same at the first observation of every path, "
-                "so that its effect on first states cannot be told; leave it out of "
+                "so its effect on first states cannot be learned; leave it out of "
                 "initial_covariates"
             )
         if are_dependent(x):
             raise ValueError(
-                f"the covariates {listed(names)} follow from one another at the first "
-                "observations, so that their effects on first states cannot be told apart; leave "
+                f"the covariates {listed(names)} are linearly dependent at the first "
+                "observations, so their effects on first states cannot be separated; leave "
                 "one of them out of initial_covariates"
             )
 

@@ -66,8 +66,8 @@ class Frames:
         if off.max() > _OFF:
             gap = as_text(gaps[off.argmax()])
             raise ValueError(
-                f"a table of lags needs frames at equal steps, and a gap of {gap} is no multiple "
-                f"of {as_text(step)}; a model of any times is MarkovJumpInference"
+                f"a table of lags needs frames at equal steps; a gap of {gap} is not a multiple "
+                f"of {as_text(step)}; MarkovJumpInference takes any times"
             )
         steps = np.zeros(len(flat.times), dtype=np.int64)
         steps[1:][flat.has_next] = n_steps
@@ -98,7 +98,7 @@ class Frames:
         whole = round(n_steps)
         if whole < 1 or abs(n_steps - whole) > NEAR * whole:
             raise ValueError(
-                f"lag {as_text(lag)} is no multiple of {as_text(self.step)}, the step from one "
+                f"lag {as_text(lag)} is not a multiple of {as_text(self.step)}, the step from one "
                 "frame to the next"
             )
         return whole

@@ -59,7 +59,7 @@ def warn_without_memory(
     gain = float(result.fit.log_likelihood) - independent
     if gain < by_chance:
         warn(
-            f"the observations are as likely if none remembers the one before (rates gain "
+            f"the observations are equally likely without any memory (rates gain "
             f"{gain:.1f} in log-likelihood, chance alone up to {by_chance:.1f}): the gaps are too "
             "long, or too few, to tell the rates, and their intervals are too narrow; observe at "
             "shorter gaps",

@@ -65,7 +65,7 @@ def warn_of_residuals(model: Model, paths: Paths) -> None:
         warn(
             f"the baseline of the signal drifts, by {deviations:.2g} standard deviations of the "
             "noise, which makes levels and rates wrong; subtract it, paths = "
-            "di.tl.remove_baseline(model, paths), and fit anew",
+            "di.tl.remove_baseline(model, paths), and fit again",
             UserWarning,
         )
         return
@@ -79,7 +79,7 @@ def warn_of_residuals(model: Model, paths: Paths) -> None:
         warn(
             f"the noise of the signal is correlated from one observation to the next "
             f"({correlation:.2f}), which makes rates wrong: the signal was filtered, or has "
-            "more levels than states; take every tenth observation, or give one more state",
+            "more levels than states; use every tenth observation, or one more state",
             UserWarning,
         )
 

@@ -18,17 +18,16 @@ States = str | int | Sequence[str | int]
 
 
 class MarkovJump(nn.Module):
-    """A process that waits in a state and jumps.
+    """A Markov jump process (continuous-time Markov chain) on finitely many states.
 
-    Its distribution solves the master equation ``dp/dt = p Q``. Everything is float64 and
-    differentiable, and is computed for a whole batch of generators at once. Chains that are not
-    irreducible are never cut down: what does not exist is refused by name, what is infinite is
-    ``inf``.
+    Its distribution solves the master equation ``dp/dt = p Q``. Everything is float64,
+    differentiable, and computed for a whole batch of generators at once. Reducible chains are never
+    truncated: undefined quantities raise an error, infinite ones are ``inf``.
 
     Parameters
     ----------
     generator : Tensor or array, ``(..., S, S)``
-        ``Q[i, j]`` is the rate of the jump from ``i`` to ``j``, per time unit; rows sum to zero.
+        ``Q[i, j]`` is the rate of the jump from ``i`` to ``j``, per unit of time; rows sum to zero.
         With ``breaks``, ``(..., k, S, S)``: one generator per period.
     initial : Tensor or array, ``(..., S)``, optional
         Distribution at time 0; by default the stationary distribution.
@@ -75,7 +74,7 @@ class MarkovJump(nn.Module):
 
     @classmethod
     def from_rates(cls, rates: Any, **keywords: Any) -> MarkovJump:
-        """Make a process of jump rates ``(..., S, S)`` whose diagonal is to be filled in."""
+        """Make a process from jump rates ``(..., S, S)``; the diagonal is filled in."""
         square = checks.as_square(rates, "rates")
         return cls(chain.with_diagonal(square), **keywords)
 
@@ -92,14 +91,14 @@ class MarkovJump(nn.Module):
 
     @property
     def batch_shape(self) -> torch.Size:
-        """Leading dimensions: how many processes this is."""
+        """Leading dimensions of the batch of processes."""
         if len(self.breaks):
             # The dimension of the periods is none of the batch.
             return self.generator.shape[:-3]
         return self.generator.shape[:-2]
 
     def at(self, t: float) -> MarkovJump:
-        """Process with the generator that rules at time ``t``, constant in time.
+        """Process with the generator at time ``t``, constant in time.
 
         It starts from its stationary distribution.
         """
@@ -115,7 +114,7 @@ class MarkovJump(nn.Module):
         """Transition probabilities ``(..., S, S)`` from time ``start`` to ``start + dt``.
 
         Row ``i`` starts in ``i``. ``dt`` and ``start`` broadcast against the batch; ``start``
-        matters only where the generator changes in time.
+        matters only if the generator changes in time.
         """
         dt = checks.as_finite(dt, "dt", self.generator)
         if not bool((dt >= 0).all()):
@@ -166,7 +165,7 @@ class MarkovJump(nn.Module):
     def mean_first_passage(self, target: States) -> Tensor:
         """Mean time ``(..., S)`` until one of the ``target`` states is entered.
 
-        It is inf where that may never happen.
+        It is inf if that may never happen.
         """
         q = self._constant("mean_first_passage")
         is_target = self._mask(target, "target")
@@ -180,8 +179,8 @@ class MarkovJump(nn.Module):
     def relaxation_times(self) -> Tensor:
         """``−1 / Re λ`` of the eigenvalues but the first zero ``(..., S − 1)``, the slowest first.
 
-        Every further closed class keeps its own stationary distribution for ever and counts as one
-        infinite time.
+        Each additional closed class has its own stationary distribution and counts as one infinite
+        time.
         """
         q = self._constant("relaxation_times")
         eigenvalues = torch.linalg.eigvals(q)
@@ -224,14 +223,14 @@ class MarkovJump(nn.Module):
         return chain.solve_outside(q, is_end, boundary_value)
 
     def fluxes(self) -> Tensor:
-        """Stationary jumps per time unit ``π_i Q_ij`` ``(..., S, S)``; 0 on the diagonal."""
+        """Stationary jumps per unit of time ``π_i Q_ij`` ``(..., S, S)``; 0 on the diagonal."""
         self._check_one_class("fluxes")
         return chain.stationary_fluxes(self.generator)
 
     def entropy_production(self) -> Tensor:
-        """Stationary entropy-production rate ``(...)`` in nats per time unit.
+        """Stationary entropy-production rate ``(...)`` in nats per unit of time.
 
-        It is inf with a jump that is never undone.
+        It is inf if a jump is irreversible.
         """
         self._check_one_class("entropy_production")
         return chain.entropy_production_rate(self.generator)
@@ -252,7 +251,7 @@ class MarkovJump(nn.Module):
         return self.detailed_balance_residual() <= tolerance
 
     def embedded_chain(self) -> Tensor:
-        """Where the next jump goes ``(..., S, S)``: rows sum to one; an absorbing state stays."""
+        """Probabilities of the next state ``(..., S, S)``; an absorbing state stays."""
         off = chain.off_diagonal(self.generator)
         out = off.sum(-1, keepdim=True)
         is_absorbing = out == 0
@@ -268,7 +267,7 @@ class MarkovJump(nn.Module):
         return 1 / exit_rates.abs()
 
     def restrict(self, states: States) -> MarkovJump:
-        """Process on some states in which the jumps out of them do not happen.
+        """Process on a subset of states, without the jumps that leave it.
 
         ``initial`` is conditioned on them.
         """
@@ -293,17 +292,17 @@ class MarkovJump(nn.Module):
         is_possible = total > 0
         if not bool(is_possible.all()):
             raise ValueError(
-                "states hold no initial probability; set initial anew after restricting"
+                "states hold no initial probability; set initial again after restricting"
             )
         return initial / total
 
     def lump(
         self, groups: Sequence[States], state_names: Sequence[str] | None = None
     ) -> MarkovJump:
-        """Process on groups of states with the fluxes of the stationary state.
+        """Process on groups of states, with the stationary fluxes between them.
 
         ``Q_AB = Σ_A Σ_B π_i Q_ij / π_A``: the stationary distribution is kept exactly, the dynamics
-        only where the process is lumpable.
+        only if the process is lumpable.
 
         Raises
         ------
@@ -342,7 +341,7 @@ class MarkovJump(nn.Module):
         return member
 
     def communicating_classes(self) -> list[tuple[tuple[int, ...], bool]]:
-        """Classes of states that reach each other, each with whether it is closed (never left).
+        """Classes of states that reach each other, and whether each is closed (never left).
 
         Raises
         ------

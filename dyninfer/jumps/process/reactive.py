@@ -46,8 +46,8 @@ class ReactiveFlux:
         if bool(is_transient.any()):
             name = process.state_names[int(is_transient.int().argmax())]
             raise ValueError(
-                f"state {name!r} is left for good, and reactive paths are of a stationary process; "
-                "restrict() to the states that are visited again"
+                f"state {name!r} is left for good, but reactive paths need a stationary process; "
+                "restrict() to the recurrent states"
             )
         forward = process.committor(source, target)
         weight = stationary.unsqueeze(-1)

@@ -88,7 +88,7 @@ class CheckpointFile:
             differing = differences(facts["identity"], self.identity)
         if differing:
             raise ValueError(
-                f"checkpoint {label(self.path)} is of a run with other {differing}; "
+                f"checkpoint {label(self.path)} belongs to a run with other {differing}; "
                 "remove it, or give what it was made with"
             )
         with self.restoring():

@@ -211,7 +211,7 @@ class TrainingRun:
             saved = _shapes(state["optimizer"]["parameters"])
         if saved != _shapes(self.optimizer.parameters):
             raise ValueError(
-                f"checkpoint {label(file.path)} is of another model "
+                f"checkpoint {label(file.path)} belongs to another model "
                 "(its weights have other shapes); remove it"
             )
         with file.restoring():

@@ -20,7 +20,7 @@ class Training(Settings):
     Parameters
     ----------
     max_steps : int
-        Steps of the optimiser at most.
+        Largest number of optimiser steps.
     batch_size : int
         Samples per step, over all processes together.
     learning_rate : float
@@ -42,13 +42,12 @@ class Training(Settings):
         Decay of the averaged weights, which are the result; it rises to this value as
         ``(1 + n) / (10 + n)``.
     validation_fraction : float
-        Part of the data held out to choose the number of steps: of the pairs of a plan, all of a
-        cell together, or of the paths. Where fewer than fifty cells would be held out, all are, in
-        up to five runs, whose mean decides. Of plans so large that they are solved while training
-        goes on, at most half a block of an interval is
-        (1,024 cells of the default coupling). The pairs that were held out are then
-        learned from as well, for as many steps more as they are more. 0 learns from everything for
-        ``max_steps``.
+        Share of the data held out to choose the number of steps: of the paths, or of the pairs of a
+        plan, all pairs of a cell together. If fewer than fifty cells would be held out, all are, in
+        up to five runs whose mean decides. Of plans so large that they are solved during training,
+        at most half a block per interval is held out (1,024 cells of the default coupling).
+        Held-out pairs are then learned from as well, in proportionally more steps. 0 learns from
+        everything for ``max_steps``.
     validate_every : int
         Steps between two validations.
     patience : int or None
@@ -56,12 +55,12 @@ class Training(Settings):
     log_every : int
         Steps between two rows of the history.
     checkpoint_every : int
-        Steps between two checkpoints, where a checkpoint file was given.
+        Steps between two checkpoints, if a checkpoint file was given.
     device : str
-        "auto" takes a GPU where there is one; otherwise any torch device.
+        "auto" takes a GPU if there is one; otherwise any torch device.
     threads : int, optional
         CPU threads; by default one for networks of fewer than 300,000 parameters, where more
-        would mostly wait for each other, and torch's own number above.
+        threads would mostly wait, and the default of torch above.
     precision : {"float32", "float64", "bfloat16"}
         Number format; bfloat16 computes the loss under autocast and keeps float32 weights.
     compile : bool
@@ -95,7 +94,7 @@ class Training(Settings):
     compile: bool = False
 
     def check(self) -> Training:
-        """Return self, or raise a ValueError or TypeError naming the setting that cannot be."""
+        """Return self, or raise a ValueError or TypeError that names the invalid setting."""
         self.check_kinds("training.")
         for name in ("max_steps", "batch_size", "validate_every", "log_every", "checkpoint_every"):
             self._require(name, getattr(self, name) >= 1, "be at least 1")

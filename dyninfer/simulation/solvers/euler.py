@@ -16,12 +16,12 @@ EULER = Tableau(c=(0.0,), a=(), b=(1.0,))
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class Euler(Solver):
-    """Euler's rule: order 1, one evaluation a step, for flows without noise.
+    """Euler's rule: order 1, one evaluation per step, for flows without noise.
 
     Parameters
     ----------
     dt : float, optional
-        Largest step, in time units; by default a hundredth of the whole span.
+        Largest step, in units of time; by default a hundredth of the whole span.
 
     Examples
     --------

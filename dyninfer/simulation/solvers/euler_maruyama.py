@@ -21,15 +21,15 @@ from dyninfer.simulation.solvers.task import LogWeights, Nodes, Solution, Task
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class EulerMaruyama(Solver):
-    """Euler-Maruyama, ``x + f h + g ΔW``: the default where the noise depends on the state.
+    """Euler-Maruyama, ``x + f h + g ΔW``: the default for noise that depends on the state.
 
-    In the sense of Itô: strong order 1/2, and 1 where the noise does not depend on the state; weak
-    order 1. One evaluation a step.
+    Itô; strong order 1/2 (1 if the noise does not depend on the state), weak order 1. One
+    evaluation per step.
 
     Parameters
     ----------
     dt : float, optional
-        Largest step, in time units; by default a hundredth of the whole span.
+        Largest step, in units of time; by default a hundredth of the whole span.
 
     Examples
     --------

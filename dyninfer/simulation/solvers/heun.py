@@ -24,16 +24,16 @@ FLOW_RULE = Tableau(c=(0.0, 1.0), a=((1.0,),), b=(1 / 2, 1 / 2))
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class Heun(Solver):
-    """Heun's rule: order 2 for flows; with noise, Heun's rule for the drift in the sense of Itô.
+    """Heun's rule: order 2 for flows; with noise, Heun's rule for the drift (Itô).
 
-    Two evaluations a step. With noise, ``g(t, x) ΔW`` is taken at the left point: strong order 1
-    where the noise does not depend on the state and 1/2 where it does, weak order 1, with a
-    smaller error of the drift than Euler-Maruyama.
+    Two evaluations per step. With noise, ``g(t, x) ΔW`` is taken at the left point. Strong order is
+    1 if the noise does not depend on the state and 1/2 if it does; weak order is 1, with a smaller
+    drift error than Euler-Maruyama.
 
     Parameters
     ----------
     dt : float, optional
-        Largest step, in time units; by default a hundredth of the whole span.
+        Largest step, in units of time; by default a hundredth of the whole span.
 
     Examples
     --------

@@ -20,12 +20,12 @@ RK4 = Tableau(
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class RungeKutta4(Solver):
-    """The classical Runge-Kutta rule: order 4, four evaluations a step, for flows without noise.
+    """The classical Runge-Kutta rule: order 4, four evaluations per step, for flows only.
 
     Parameters
     ----------
     dt : float, optional
-        Largest step, in time units; by default a hundredth of the whole span.
+        Largest step, in units of time; by default a hundredth of the whole span.
 
     Examples
     --------

@@ -18,10 +18,10 @@ _POSITIVE = ("dt", "rtol", "atol")
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class Solver(Settings):
-    """A rule by which a process is run; its settings say how finely.
+    """A rule that runs a process; its settings set the accuracy.
 
-    A subclass names itself in one word, ``spelling``, and the kinds of problem that it can run.
-    Those that solve equations write :meth:`integrate`; those of jump processes live with them.
+    A subclass declares its short name, ``spelling``, and the kinds of problem that it can run.
+    Those that solve equations define :meth:`integrate`; those of jump processes live with them.
     """
 
     spelling: ClassVar[str] = ""
@@ -34,12 +34,12 @@ class Solver(Settings):
 
     @property
     def needs_all_paths(self) -> bool:
-        """Whether all paths must be run at once, as the noise of one depends on the others."""
+        """Whether all paths must be run at once, because the noise of one depends on the others."""
         return False
 
     @classmethod
     def spelled(cls, words: list[str]) -> Self:
-        """Make the solver of a short spelling; ``words`` are what follows the first colon."""
+        """Make the solver from its short name; ``words`` follow the first colon."""
         if words:
             spelling = ":".join([cls.spelling, *words])
             raise ValueError(
@@ -49,20 +49,20 @@ class Solver(Settings):
         return cls()
 
     def refusal(self, kind: Kind, equation: Equation | None = None) -> str | None:
-        """Why this solver cannot run a problem; None where it can.
+        """Why this solver cannot run a problem, or None if it can.
 
         Parameters
         ----------
         kind : Kind
         equation : Equation, optional
-            That of the problem, where it has one.
+            The equation of the problem, if it has one.
         """
         if kind in self.can_run:
             return None
         return f"it is {kind.value}"
 
     def check(self) -> None:
-        """Raise a sentence if a setting has a value that cannot be used."""
+        """Raise a ValueError that names an invalid setting."""
         names = {field.name for field in fields(self)}
         for name in names.intersection(_POSITIVE):
             value = getattr(self, name)
@@ -133,12 +133,12 @@ def as_solver(
 
 
 def named(spelling: str) -> Solver:
-    """Make a solver of its short spelling, such as ``"tsit5"`` or ``"torchsde:srk:adaptive"``.
+    """Make a solver from its short name, such as ``"tsit5"`` or ``"torchsde:srk:adaptive"``.
 
     Raises
     ------
     ValueError
-        If no solver is spelled so.
+        If no solver has this name.
 
     Examples
     --------

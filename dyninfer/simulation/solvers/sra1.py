@@ -15,15 +15,15 @@ from dyninfer.simulation.solvers.task import LogWeights, Nodes, Solution, Task
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class SRA1(Solver):
-    """Rößler's SRA1: the default where the noise does not depend on the state.
+    """Rößler's SRA1: the default for noise that does not depend on the state.
 
-    Strong order 1.5 and weak order 2, two evaluations a step (Rößler, SIAM J. Numer. Anal. 48:922,
-    2010, Table 6.3). For such noise the senses of Itô and Stratonovich are the same.
+    Strong order 1.5 and weak order 2, two evaluations per step (Rößler, SIAM J. Numer. Anal.
+    48:922, 2010, Table 6.3). For such noise Itô and Stratonovich agree.
 
     Parameters
     ----------
     dt : float, optional
-        Largest step, in time units; by default a hundredth of the whole span.
+        Largest step, in units of time; by default a hundredth of the whole span.
 
     Examples
     --------

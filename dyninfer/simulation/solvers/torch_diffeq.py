@@ -24,7 +24,7 @@ FIXED = ("euler", "midpoint", "heun2", "heun3", "rk4")
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class TorchDiffEq(Solver):
-    """A method of torchdiffeq, for flows without noise; adaptive ones share one step in a chunk.
+    """A torchdiffeq method, for flows without noise; adaptive steps are shared in a chunk.
 
     The orders are those of the methods: dopri5 5, dopri8 8, bosh3 3, fehlberg2 and adaptive_heun 2;
     with fixed steps euler 1, midpoint and heun2 2, heun3 3, rk4 4. Gradients flow by direct
@@ -37,10 +37,10 @@ class TorchDiffEq(Solver):
         steps ``"euler"``, ``"midpoint"``, ``"heun2"``, ``"heun3"``, ``"rk4"``.
     rtol, atol : float
         Relative and absolute tolerance of the adaptive methods; ``atol`` is in units of each
-        feature's spread, as that of :class:`Tsit5`.
+        feature's spread, as in :class:`Tsit5`.
     dt : float, optional
-        Largest step of the methods with fixed steps, in time units; by default a hundredth of the
-        whole span.
+        Largest step of the methods with fixed steps, in units of time; by default a hundredth of
+        the whole span.
 
     Raises
     ------
@@ -73,7 +73,7 @@ class TorchDiffEq(Solver):
         return cls(":".join(words)) if words else cls()
 
     def check(self) -> None:
-        """Raise a sentence if a setting has a value that cannot be used."""
+        """Raise a ValueError that names an invalid setting."""
         super().check()
         if self.method not in self.methods:
             raise ValueError(

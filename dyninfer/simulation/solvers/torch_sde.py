@@ -34,27 +34,28 @@ FLAGS = ("adaptive", "adjoint")
 class TorchSDE(Solver):
     """A method of torchsde, for equations with noise.
 
-    In the sense of Itô: euler (strong order 1/2, additive noise 1), milstein (1), srk (1.5). In the
-    sense of Stratonovich: euler_heun, heun, midpoint, log_ode and reversible_heun (1/2 to 1), which
-    run equations whose noise does not depend on the state, where both senses are the same, and
-    fractional noise in the sense of Stratonovich. With fixed steps, the Brownian motion of path
-    ``i`` depends on ``(seed, i)`` alone, as that of our own solvers does; with adaptive ones, and
-    with log_ode, it is torchsde's, seeded, which depends on all paths.
+    Itô: euler (strong order 1/2, additive noise 1), milstein (1), srk (1.5). Stratonovich:
+    euler_heun, heun, midpoint, log_ode and reversible_heun (1/2 to 1). These run equations whose
+    noise does not depend on the state, where both agree, and Stratonovich equations with fractional
+    noise. With fixed steps, the Brownian motion of path ``i`` depends only on ``(seed, i)``, as in
+    our own solvers. With adaptive steps, and with log_ode, it is the seeded one of torchsde, which
+    depends on all paths.
 
     Parameters
     ----------
     method : str
-        ``"euler"``, ``"milstein"``, ``"srk"``, or one of Stratonovich's.
+        ``"euler"``, ``"milstein"``, ``"srk"``, or a Stratonovich method.
     adaptive : bool
-        Choose steps by ``rtol`` and ``atol``, one for all paths.
+        Choose steps by ``rtol`` and ``atol``, the same for all paths.
     adjoint : bool
-        Take gradients by the stochastic adjoint, whose memory does not grow with the steps.
+        Compute gradients by the stochastic adjoint, whose memory does not grow with the number of
+        steps.
     dt : float, optional
-        Largest step, in time units, the first where steps are chosen; by default a hundredth of the
-        whole span.
+        Largest step (the first one if steps are adaptive), in units of time; by default a hundredth
+        of the whole span.
     rtol, atol : float
         Relative and absolute tolerance of adaptive steps; ``atol`` is in units of each feature's
-        spread, as that of :class:`Tsit5`.
+        spread, as in :class:`Tsit5`.
 
     Examples
     --------
@@ -102,7 +103,7 @@ class TorchSDE(Solver):
         return cls(words[0], adaptive=adaptive, adjoint=adjoint)
 
     def check(self) -> None:
-        """Raise a sentence if a setting has a value that cannot be used."""
+        """Raise a ValueError that names an invalid setting."""
         super().check()
         if self.method not in self.methods:
             raise ValueError(
@@ -111,7 +112,7 @@ class TorchSDE(Solver):
             )
 
     def refusal(self, kind: Kind, equation: Equation | None = None) -> str | None:
-        """Why this method cannot run an equation; None where it can."""
+        """Why this method cannot run an equation, or None if it can."""
         reason = super().refusal(kind, equation)
         if reason is not None or equation is None or equation.additive:
             return reason

@@ -24,20 +24,20 @@ MAX_STEPS = 100_000
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class Tsit5(Solver):
-    """Tsitouras' 5(4) pair: adaptive, every path its own step; the default of flows without noise.
+    """Tsitouras' 5(4) pair, adaptive for each path: the default for flows without noise.
 
-    Order 5, six evaluations a step. The error of a step is
-    ``rms(err / (atol + rtol max(|x|, |x'|)))`` over the features of one path (the log-weight counts
-    as one more norm), and output times are read off the pair's free interpolant of order 4. A path
-    that has arrived leaves the batch; one whose step vanishes or whose velocity is not finite stays
-    NaN from its next output on. States ``x`` count from the middle of the data or of the starting
-    states where they are closer to it than to 0, so that an origin far away loosens nothing.
+    Order 5, six evaluations per step. The error of a step is ``rms(err / (atol + rtol max(|x|,
+    |x'|)))`` over the features of one path (the log-weight counts as one more norm). Output times
+    come from the free interpolant of order 4. A finished path leaves the batch; a path whose step
+    vanishes or whose velocity is not finite is NaN from its next output on. If states are closer to
+    the middle of the data or of the starting states than to 0, ``x`` is measured from there, so
+    that a distant origin does not loosen the tolerance.
 
     Parameters
     ----------
     rtol, atol : float
-        Relative and absolute tolerance of every step; ``atol`` is in units of a feature's spread:
-        that of the data that the process was fitted to, or else of the starting states.
+        Relative and absolute tolerance of every step; ``atol`` is in units of the spread of each
+        feature, in the data of the fit or else among the starting states.
 
     Examples
     --------

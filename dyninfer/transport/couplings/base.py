@@ -57,7 +57,7 @@ class Interval(NamedTuple):
 class Coupling(Settings):
     """Base of couplings.
 
-    A new one defines :meth:`plan`, or :meth:`plans` where it must know more than two samples.
+    A new one defines :meth:`plan`, or :meth:`plans` if it needs more than two samples.
     """
 
     # Whether every pair weighs the same at both ends, whatever the data.
@@ -65,7 +65,7 @@ class Coupling(Settings):
 
     @property
     def uses_growth(self) -> bool:
-        """Whether plans start from the growth that the data expect of every sample."""
+        """Whether plans start from the expected growth of every sample in the data."""
         return False
 
     @abstractmethod
@@ -86,11 +86,11 @@ class Coupling(Settings):
         Parameters
         ----------
         data : Snapshots
-            Gives times, weights and names.
+            Provides times, weights and names.
         samples : list of arrays ``(n_k, d)``
-            States of the same cells, in the units in which they are to be paired.
+            States of the same cells, in the units used for pairing.
         seed : int
-            Every interval draws from a stream of its own; see :func:`intervals`.
+            Every interval has its own random stream; see :func:`intervals`.
         """
         return [self.plan(*interval.arguments) for interval in intervals(data, samples, seed)]
 
@@ -120,13 +120,13 @@ def intervals(data: Snapshots, samples: list[ndarray], seed: int) -> list[Interv
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class BlockCoupling(Coupling):
-    """Base of couplings solved within parts of both samples that are composed as the whole.
+    """Base of couplings solved in blocks: parts of both samples with the makeup of the whole.
 
     Parameters
     ----------
     batch_size : int
-        Most samples a side in a block. A warning tells where this keeps partners much farther
-        apart than they need be.
+        Most samples on each side of a block. A warning tells if this keeps partners much farther
+        apart than necessary.
     """
 
     # CPU-seconds of a block of 1024, in five dimensions and in fifty.
@@ -138,7 +138,7 @@ class BlockCoupling(Coupling):
         """Pair one block, given squared distances and positive weights."""
 
     def check(self) -> None:
-        """Raise a ValueError naming a setting that cannot be."""
+        """Raise a ValueError that names an invalid setting."""
         self.check_kinds(f"{type(self).__name__}.")
         if self.batch_size < 1:
             raise ValueError(

@@ -19,7 +19,7 @@ from dyninfer.transport.couplings.sinkhorn import SinkhornSolution, rows_to, sin
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class ConeCoupling(BlockCoupling):
-    r"""Optimal pairs where moving costs ``|v|²/2`` and growing at rate ``g`` costs ``g²/(2λ)``.
+    r"""Optimal pairs if moving costs ``|v|²/2`` and growing at rate ``g`` costs ``g²/(2λ)``.
 
     .. math:: \mathrm{HK}^2 = \min_\pi \langle c, \pi\rangle
         + \mathrm{KL}(\pi 1|\mu) + \mathrm{KL}(\pi^\top 1|\nu), \quad
@@ -29,11 +29,11 @@ class ConeCoupling(BlockCoupling):
     samples is ``2 HK²/(λT)``. Samples farther than ``θ = π/2`` from all others are destroyed or
     created in place, see :class:`Plan`.
 
-    The pairs are drawn half by the plan's rows and half by its columns. A pair with the share ``π``
-    of the plan begins with mass ``π dμ/dπ₁ ∝ mass · exp(log_source)`` and ends with
-    ``π dν/dπ₂ ∝ mass · exp(log_target)``: these, and θ, determine its path. The plan is found for
-    total masses one; other totals ``m₀, m₁`` multiply π by ``√(m₀m₁)`` and the two ends by ``m₀``
-    and ``m₁``, and change nothing else.
+    Half of the pairs are drawn by the rows of the plan and half by its columns. A pair with the
+    share ``π`` of the plan begins with mass ``π dμ/dπ₁ ∝ mass · exp(log_source)`` and ends with ``π
+    dν/dπ₂ ∝ mass · exp(log_target)``: these, and θ, determine its path. The plan is found for total
+    masses one; other totals ``m₀, m₁`` multiply π by ``√(m₀m₁)`` and the two ends by ``m₀`` and
+    ``m₁``, and change nothing else.
 
     With ``sigma`` the entropic term is that of the Schrödinger problem, ε = σ²λT/2 in the units of
     ``c``: for small λ the Schrödinger bridge, for small σ the problem above, and between them an
@@ -49,10 +49,10 @@ class ConeCoupling(BlockCoupling):
         Noise amplitude σ, in units of the samples per square root of time; 0 for the problem
         without noise.
     duration : float, optional
-        Time T between the samples; only needed with ``sigma``. None takes one.
+        Time T between the samples; only needed with ``sigma``. None means one.
     regularization : float
-        Entropic regularisation where ``sigma`` is 0, in units of the mean of ``min(c, 1)``; what
-        bias it has is then polished away.
+        Entropic regularisation if ``sigma`` is 0, in units of the mean of ``min(c, 1)``; its bias
+        is then removed by refinement.
 
     Examples
     --------
@@ -70,7 +70,7 @@ class ConeCoupling(BlockCoupling):
     polish = 10  # steps of the unregularised problem after the entropic one
 
     def check(self) -> None:
-        """Raise a ValueError naming a setting that cannot be."""
+        """Raise a ValueError that names an invalid setting."""
         super().check()
         require_positive(
             self, growth_penalty=self.growth_penalty, regularization=self.regularization
@@ -128,7 +128,7 @@ class ConeCoupling(BlockCoupling):
     ) -> float:
         """HK² between two weighted samples, from above and within 0.3 %.
 
-        Right to rounding where samples are single points. Solved as a whole: memory and time grow
+        Exact up to rounding for samples of single points. Solved in one block: memory and time grow
         with ``n m`` (1024 x 1024: one CPU-second).
 
         Parameters

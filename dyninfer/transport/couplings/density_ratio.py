@@ -13,25 +13,25 @@ from dyninfer.transport.couplings.reweighting import Ends, Halfway, Reweighting,
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class DensityRatio(Reweighting):
-    r"""Cells grow where the second sample is denser than the first.
+    r"""Growth from the ratio of densities: cells grow where the second sample is denser.
 
-    With the odds ``r = p/(1−p)`` of the second sample at a cell's place, both samples counting
-    alike, a pair grows by ``(r_i r_j)^(exponent/2)``. Halfway, the weights are
-    ``a r^(exponent/2)`` and ``b r^(−exponent/2)``: with exponent 1 and nothing moving, the
-    Fisher-Rao curve ``√(ρ₀ρ₁)``. The odds are counted among nearest neighbours, the cell itself
-    left out.
+    Let ``r = p/(1−p)`` be the odds of the second sample at the position of a cell, with equal
+    weight for both samples. A pair then grows by ``(r_i r_j)^(exponent/2)``. Halfway, the weights
+    are ``a r^(exponent/2)`` and ``b r^(−exponent/2)``: with exponent 1 and nothing moving, the
+    Fisher-Rao curve ``√(ρ₀ρ₁)``. The odds are counted among nearest neighbours, without the cell
+    itself.
 
-    The odds take any drift for growth: between normal samples that lie d standard deviations
-    apart, weights with exponent 1 have the effective size ``exp(−d²/4)`` of the sample's.
+    The odds mistake any drift for growth: between normal samples d standard deviations apart,
+    weights with exponent 1 keep a share ``exp(−d²/4)`` of the sample as effective size.
 
     Parameters
     ----------
     exponent : float
         Power of the odds; lowered until both samples keep ``least_sample``.
     least_sample : float
-        Effective size ``(Σw)²/Σw²`` that either sample keeps halfway, as a share of what it has.
+        Smallest effective size ``(Σw)²/Σw²`` of either sample halfway, as a share of the sample.
     neighbors : int
-        Neighbours among which the odds are counted; fewer where the samples hold fewer.
+        Neighbours among which the odds are counted; fewer if the samples are smaller.
 
     Examples
     --------
@@ -46,7 +46,7 @@ class DensityRatio(Reweighting):
     neighbors: int = 50
 
     def check(self) -> None:
-        """Raise a ValueError naming a setting that cannot be."""
+        """Raise a ValueError that names an invalid setting."""
         self.check_kinds("DensityRatio.")
         require_positive(self, exponent=self.exponent, neighbors=self.neighbors)
         if not 0 < self.least_sample < 1:

@@ -25,9 +25,9 @@ class EntropicOTCoupling(BlockCoupling):
         \langle |x-y|^2, \pi\rangle + \varepsilon\,\mathrm{KL}(\pi | a \otimes b)
 
     With ``sigma``, ε = 2σ²T: the plan has the kernel ``exp(−|x−y|²/(2σ²T))`` and is the Schrödinger
-    bridge of Brownian motion ``σ dW`` between the two samples, seen at its ends. Pairs are drawn
-    from the plan and their masses then set so that they reproduce both samples, up to about 1e-4 of
-    the mass. A block of 1024 takes 0.2 CPU-seconds.
+    bridge of Brownian motion ``σ dW`` between the two samples, at its ends. Pairs are drawn from
+    the plan; their masses are then set to reproduce both samples, up to about 1e-4 of the mass. A
+    block of 1024 takes 0.2 CPU-seconds.
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ class EntropicOTCoupling(BlockCoupling):
         Noise amplitude σ in units of the samples per square root of time; ``regularization`` is
         then not used.
     duration : float
-        Time T between the samples, where ``sigma`` is given; intervals of unequal length need a
-        coupling each.
+        Time T between the samples, if ``sigma`` is given; intervals of unequal length need separate
+        couplings.
 
     Examples
     --------
@@ -59,7 +59,7 @@ class EntropicOTCoupling(BlockCoupling):
     draws = 16  # pairs drawn per sample, from either end
 
     def check(self) -> None:
-        """Raise a ValueError naming a setting that cannot be."""
+        """Raise a ValueError that names an invalid setting."""
         super().check()
         require_positive(self, regularization=self.regularization, duration=self.duration)
         if self.sigma is not None:

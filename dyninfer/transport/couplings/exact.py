@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 class OTCoupling(BlockCoupling):
     """Exact optimal transport with squared Euclidean cost, within blocks of ``batch_size`` samples.
 
-    Blocks are parts of both samples that are composed as the whole. One block gives the optimal
-    plan itself; several give its minibatch approximation, of blocks that are solved once each, and
-    not anew at every step. A block of 2048 takes half a CPU-second to one, and the time grows with
-    the power 2.5 of its size (6,000 x 8,000 in one block: 33 CPU-seconds).
+    Blocks are parts of both samples with the makeup of the whole. One block gives the optimal plan
+    itself. Several give its minibatch approximation; each is solved once, not at every step. A
+    block of 2048 takes half a CPU-second to one, and the time grows with the power 2.5 of its size
+    (6,000 x 8,000 in one block: 33 CPU-seconds).
 
     Parameters
     ----------
     workers : int, optional
-        Processes that solve blocks, of all intervals together, at the same time; the plans are the
-        same to the last bit. A number above 1 solves the whole plan before training. With None,
-        large plans are solved while training goes on; where the whole plan is needed, and takes
-        above some 20 CPU-seconds, there are as many as torch has threads.
+        Number of processes that solve blocks, of all intervals, in parallel; the plans are the same
+        to the last bit. A number above 1 solves the whole plan before training. With None, large
+        plans are solved during training; if the whole plan is needed and takes more than about 20
+        CPU-seconds, there are as many processes as torch has threads.
 
     Examples
     --------
@@ -58,7 +58,7 @@ class OTCoupling(BlockCoupling):
     worth_processes = 20.0
 
     def check(self) -> None:
-        """Raise a ValueError naming a setting that cannot be."""
+        """Raise a ValueError that names an invalid setting."""
         super().check()
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"OTCoupling.workers must be positive, found {brief(self.workers)}")

@@ -27,12 +27,12 @@ MOST_PAIRS = 30_000_000
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class GivenPairs(Coupling):
-    """Known pairs, by the names of the cells, so that they survive a hold-out or a split.
+    """Known pairs, by cell name, so that they survive a hold-out or a split.
 
-    A cell's mass is shared equally among its partners, at either end: all pairs of a clone share
-    the clone's mass, and its growth is that of its weight from one snapshot to the next. Where a
-    snapshot in between is left out, clones are paired by their labels as before, and pairs are
-    joined where they meet in a cell that is gone.
+    The mass of a cell is divided equally among its partners, at either end: all pairs of a clone
+    share the mass of the clone, and its growth is that of its weight from one snapshot to the next.
+    If a snapshot in between is left out, clones are still paired by their labels, and pairs that
+    meet in a removed cell are joined.
 
     Parameters
     ----------
@@ -40,12 +40,12 @@ class GivenPairs(Coupling):
         A cell and its partner at the next time. Names are those of the Snapshots or the
         ``obs_names``.
     clones : sequence of (name, label), optional
-        Cells of one label are partners at all times. Exactly one of ``pairs`` and ``clones`` is
-        given.
+        Cells with the same label are partners at all times. Exactly one of ``pairs`` and ``clones``
+        is given.
     unpaired : {"transport", "drop"}
-        Cells without a partner are coupled among themselves by exact optimal transport (and vanish
-        or appear in place where the other side has none left), or left out: the plan then
-        reproduces the paired cells alone.
+        Cells without a partner are either coupled among themselves by exact optimal transport (and
+        vanish or appear in place if none are left on the other side), or left out: the plan then
+        reproduces only the paired cells.
 
     Examples
     --------
@@ -65,7 +65,7 @@ class GivenPairs(Coupling):
 
     @classmethod
     def from_clones(cls, adata: AnnData, clone_key: str, *, unpaired: str = "transport") -> Self:
-        """Read clones from a column of ``obs``; cells with no label have no partner."""
+        """Read clones from a column of ``obs``; cells without a label have no partner."""
         from dyninfer.data.columns import obs_column
 
         labels = obs_column(adata, clone_key, "clone_key")
@@ -87,7 +87,7 @@ class GivenPairs(Coupling):
         ----------
         data : Snapshots
         rows : sequence of integer arrays ``(n, 2)``
-            For every interval, rows in its two snapshots.
+            For every interval, row numbers in its two snapshots.
         unpaired : {"transport", "drop"}
         """
         if data.names is None:
@@ -112,7 +112,7 @@ class GivenPairs(Coupling):
         return cls(pairs=pairs, unpaired=unpaired)
 
     def check(self) -> None:
-        """Raise a ValueError naming a setting that cannot be."""
+        """Raise a ValueError that names an invalid setting."""
         has_pairs = self.pairs is not None
         has_clones = self.clones is not None
         if has_pairs == has_clones:
@@ -129,9 +129,9 @@ class GivenPairs(Coupling):
             _check_table("clones", "(name, label)", self.clones)
 
     def plan(self, x: ndarray, y: ndarray, a: ndarray, b: ndarray, seed: int) -> Plan:
-        """Refused: two arrays do not say which cells they hold."""
+        """Raise an error: two arrays do not name their cells."""
         raise ValueError(
-            "GivenPairs must know the cells by name; call plans(data, samples, seed) with "
+            "GivenPairs needs the names of the cells; call plans(data, samples, seed) with "
             "Snapshots that have names"
         )
 
@@ -284,7 +284,7 @@ def _clone_mates(
     n_pairs = int(sizes.sum())
     if n_pairs > MOST_PAIRS:
         raise ValueError(
-            f"the clones make {n_pairs} pairs between two times, more than {MOST_PAIRS}; leave the "
+            f"the clones give {n_pairs} pairs between two times, more than {MOST_PAIRS}; leave the "
             "largest ones out"
         )
     pairs = here.merge(there, on="other", suffixes=("", "_next"))

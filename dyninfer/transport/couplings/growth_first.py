@@ -29,14 +29,14 @@ LEAST_SHARE = 1e-9
 class GrowthFirstCoupling(BlockCoupling):
     r"""Exact transport between samples reweighted by growth; the weight of a pair follows its path.
 
-    Both samples are first weighed as they are halfway, ``a'`` and ``b'``, when half of the growth
-    is over; exact transport on all coordinates between these gives a plan P. A pair (i, j) that
-    grows by ``exp(g_ij)`` begins with ``P_ij exp(−g_ij/2)``, scaled so that the pairs of a cell
-    have its weight in the first sample, and ends with ``P_ij exp(g_ij/2)``, scaled likewise to the
-    second. In between weights change at a constant rate.
+    Both samples are first reweighted to the midpoint, ``a'`` and ``b'``, when half of the growth is
+    over. Exact transport on all coordinates between these gives a plan P. A pair (i, j) that grows
+    by ``exp(g_ij)`` begins with ``P_ij exp(−g_ij/2)``, scaled so that the pairs of a cell sum to
+    its weight in the first sample, and ends with ``P_ij exp(g_ij/2)``, scaled likewise to the
+    second. In between, weights change at a constant rate.
 
-    Only growth relative to the mean is found here. The mean itself is what masses given with the
-    data say; without masses the total stays as it is.
+    This finds only growth relative to the mean. The mean comes from the masses in the data; without
+    masses the total stays constant.
 
     Cells that no pair reaches vanish in place, or appear there; see :class:`Plan`. A block of 1024
     takes half a CPU-second.
@@ -44,19 +44,17 @@ class GrowthFirstCoupling(BlockCoupling):
     Parameters
     ----------
     weigh : UnbalancedWeights or DensityRatio
-        How growth is told from motion: by an unbalanced plan, which reweights cells only where
-        moving is dear, or by the ratio of the two densities, which reweights any drift.
+        How growth is told from motion: by an unbalanced plan, which reweights cells only if moving
+        is expensive, or by the ratio of the two densities, which reweights any drift.
     axes : int
-        Leading principal axes of the two samples on which growth is told from motion. In more
-        dimensions, the distances of all pairs are alike and say little.
+        Number of leading principal axes of the two samples on which growth is told from motion. In
+        more dimensions, all distances are similar and carry little information.
 
-    Notes
-    -----
-    Snapshots cannot tell growth from drift: cells that moved look like cells that died here and
-    were born there. In five dimensions, a drift of two standard deviations with no growth at all
-    reads as 14 % of the mass lost midway by unbalanced weights, as 9 % by the density ratio, and as
-    25 % by a ratio that no least sample holds back. Growth of single cells is a hypothesis until
-    counts, clones or proliferation scores support it.
+    Notes ----- Snapshots cannot tell growth from drift: cells that moved look like cells that died
+    here and were born there. In five dimensions, a drift of two standard deviations with no growth
+    at all looks like a loss of 14 % of the mass midway with unbalanced weights, 9 % with the
+    density ratio, and 25 % with a ratio without ``least_sample``. Growth of single cells is a
+    hypothesis until counts, clones or proliferation scores support it.
 
     Examples
     --------
@@ -84,18 +82,18 @@ class GrowthFirstCoupling(BlockCoupling):
         return isinstance(self.weigh, UnbalancedWeights)
 
     def check(self) -> None:
-        """Raise a ValueError naming a setting that cannot be."""
+        """Raise a ValueError that names an invalid setting."""
         super().check()
         if self.axes < 1:
             raise ValueError(f"GrowthFirstCoupling.axes must be positive, found {self.axes}")
         self.weigh.check()
 
     def solve(self, problem: TransportProblem, rng: np.random.Generator) -> Plan:
-        """Refused: squared distances do not say where the cells are."""
-        raise ValueError("GrowthFirstCoupling must know the states; call plan(x, y, a, b, seed)")
+        """Raise an error: squared distances do not give positions."""
+        raise ValueError("GrowthFirstCoupling needs the states; call plan(x, y, a, b, seed)")
 
     def plans(self, data: Snapshots, samples: list[ndarray], seed: int) -> list[Plan]:
-        """See :meth:`Coupling.plans`; growth that the data expect is a prior."""
+        """See :meth:`Coupling.plans`; expected growth in the data is a prior."""
         return [self.plan_interval(interval) for interval in intervals(data, samples, seed)]
 
     @property

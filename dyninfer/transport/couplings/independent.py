@@ -21,7 +21,7 @@ class IndependentCoupling(Coupling):
     Parameters
     ----------
     pairs_per_sample : int
-        Random partners of every sample.
+        Number of random partners of every sample.
 
     Examples
     --------

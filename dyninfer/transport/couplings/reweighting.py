@@ -50,26 +50,26 @@ class Reweighting(Settings):
 
     @abstractmethod
     def check(self) -> None:
-        """Raise a ValueError naming a setting that cannot be."""
+        """Raise a ValueError that names an invalid setting."""
 
     @abstractmethod
     def halfway(self, ends: Ends) -> Halfway:
-        """Weigh both samples as they are halfway."""
+        """Weights of both samples at the midpoint."""
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class UnbalancedWeights(Reweighting):
-    r"""Cells grow or die only where moving would cost more.
+    r"""Growth from an unbalanced plan: cells grow or die only where moving would cost more.
 
-    An unbalanced entropic plan G is solved between the samples, its cost ``c`` the squared distance
-    divided by its mean:
+    An unbalanced entropic plan G is solved between the samples, with cost ``c``, the squared
+    distance divided by its mean:
 
     .. math:: \min_G \langle c, G\rangle + \lambda\,\mathrm{KL}(G1 | a)
         + \lambda\,\mathrm{KL}(G^\top 1 | b) + \varepsilon\,\mathrm{KL}(G | a \otimes b)
 
     A pair grows by ``(G1/a)_i (b/Gᵀ1)_j``: cells that the plan leaves behind die, and those that it
-    does not reach are born. Halfway, the weights are the margins of G with half of the growth of
-    either side.
+    does not reach are born. At the midpoint, the weights are the margins of G with half of the
+    growth of either side.
 
     Parameters
     ----------
@@ -79,9 +79,9 @@ class UnbalancedWeights(Reweighting):
     regularization : float
         ε in the same unit.
     prior_strength : float
-        Power to which the expected growth of the data is taken, where they have one: the plan then
-        starts from ``a exp(strength · log-growth)``, normalised, in place of ``a``, as in
-        Waddington-OT (Schiebinger et al. 2019). 1 takes it at its word, 0 ignores it.
+        Power applied to the expected growth in the data, if any. The plan then starts from ``a
+        exp(strength · log-growth)``, normalised, instead of ``a``, as in Waddington-OT (Schiebinger
+        et al. 2019). 1 trusts it fully, 0 ignores it.
 
     Examples
     --------
@@ -97,7 +97,7 @@ class UnbalancedWeights(Reweighting):
     prior_strength: float = 1.0
 
     def check(self) -> None:
-        """Raise a ValueError naming a setting that cannot be."""
+        """Raise a ValueError that names an invalid setting."""
         self.check_kinds("UnbalancedWeights.")
         require_positive(self, mass_penalty=self.mass_penalty, regularization=self.regularization)
         strength = self.prior_strength

@@ -21,17 +21,17 @@ _OUT_OF_STEPS = 1
 class SparseOTCoupling(BlockCoupling):
     """Quadratically regularised transport with a bound on the number of partners.
 
-    Between exact transport (one or two partners) and entropic transport (all of them); Liu,
+    It lies between exact transport (one or two partners) and entropic transport (all of them); Liu,
     Puigcerver, Blondel, ICLR 2023. Solved by POT (``ot.smooth.smooth_ot_dual``); its plan is then
     scaled to reproduce both samples. A block of 512 takes 2 CPU-seconds, one of 1024 eight.
 
     Parameters
     ----------
     max_nz : int
-        Most partners of a sample of the larger side of a block.
+        Most partners of a sample on the larger side of a block.
     regularization : float
-        Strength of the quadratic term, for a cost whose mean is one: small values have fewer
-        partners than ``max_nz`` and take longer.
+        Strength of the quadratic term, for a cost with mean one: small values give fewer partners
+        than ``max_nz`` and take longer.
 
     Examples
     --------
@@ -55,7 +55,7 @@ class SparseOTCoupling(BlockCoupling):
     solver_steps = 500  # of L-BFGS; a block of 512 takes 250 to 400
 
     def check(self) -> None:
-        """Raise a ValueError naming a setting that cannot be."""
+        """Raise a ValueError that names an invalid setting."""
         super().check()
         require_positive(self, max_nz=self.max_nz, regularization=self.regularization)
 

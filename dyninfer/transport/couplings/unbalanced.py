@@ -15,11 +15,11 @@ from dyninfer.transport.couplings.sinkhorn import rows_to, sinkhorn
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class UnbalancedOTCoupling(BlockCoupling):
-    """Unbalanced entropic transport: far mass is not carried but destroyed and created.
+    """Unbalanced entropic transport: distant mass is destroyed and created, not carried.
 
-    The pairs are drawn half by the source's partners and half by the target's, so that cells which
-    vanish and cells which appear are among them; their weights are below two and reproduce both
-    samples. A block of 1024 takes 0.3 CPU-seconds.
+    Half of the pairs are drawn for source cells and half for target cells, so that vanishing and
+    appearing cells are included; their weights are below two and reproduce both samples. A block of
+    1024 takes 0.3 CPU-seconds.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ class UnbalancedOTCoupling(BlockCoupling):
     draws = 16  # pairs drawn per sample, from either end
 
     def check(self) -> None:
-        """Raise a ValueError naming a setting that cannot be."""
+        """Raise a ValueError that names an invalid setting."""
         super().check()
         require_positive(self, mass_penalty=self.mass_penalty, regularization=self.regularization)
 

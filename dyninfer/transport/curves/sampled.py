@@ -22,13 +22,12 @@ from dyninfer.transport.curves.base import Curve, DensityBatch
 
 @dataclass(frozen=True, eq=False)
 class DensityCurve:
-    """A density that can be sampled at any time: to fit a simulator in place of snapshots.
+    """A density that can be sampled at any time; fit it in place of snapshots.
 
     Parameters
     ----------
     sampler : callable ``(t, n) -> (n, d)``
-        Takes times as an ``(n,)`` tensor, in the user's units, and returns one sample for each of
-        them.
+        Takes a tensor of times ``(n,)`` and returns one sample for each.
     times : pair of floats
         First and last time.
     features : sequence of str, optional
@@ -63,7 +62,7 @@ class DensityCurve:
         object.__setattr__(self, "features", tuple(names))
 
     def sample(self, t: Tensor) -> Tensor:
-        """Samples ``(n, d)`` at times ``(n,)``; a ValueError tells what the sampler did wrong."""
+        """Samples ``(n, d)`` at times ``(n,)``; a ValueError reports an invalid sampler."""
         x = self.sampler(t, len(t))
         if isinstance(x, Tensor):
             check_dense(x, "the sampler")
@@ -78,7 +77,7 @@ class DensityCurve:
         return x
 
     def digest(self) -> str:
-        """Fingerprint of the times; what the sampler draws has none."""
+        """Fingerprint of the times; the samples themselves have none."""
         return repr(tuple(map(float, self.times)))
 
     def pilot(self, seed: int = 0, n_times: int = 17, n: int = 512) -> Snapshots:

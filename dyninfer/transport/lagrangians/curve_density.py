@@ -126,7 +126,7 @@ class DensityPotential:
             warn(
                 f"between two snapshots the population shrinks to {width:.0%} of its width: with "
                 f"{names} no curve has the least action; take a smaller strength, a negative one "
-                "(dense places then cost), or closer snapshots"
+                "(density is then costly), or closer snapshots"
             )
 
     def _log_density(self, t: Tensor, x: Tensor) -> Tensor:

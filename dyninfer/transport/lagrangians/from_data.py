@@ -21,7 +21,7 @@ from dyninfer.transport.lagrangians.terms import Lagrangian
 
 @dataclass(repr=False, eq=False)
 class MeanAcceleration(Lagrangian):
-    r"""Potential whose force is the acceleration of the population's mean (arXiv 2310.10649).
+    r"""Potential whose force is the acceleration of the population mean (arXiv 2310.10649).
 
     .. math:: V(t, x) = -\langle a(t), x - m(t)\rangle, \qquad
         a(t_k) = \frac{2}{t_{k+1} - t_{k-1}}
@@ -117,17 +117,17 @@ class _LinearForce:
 
 @dataclass(repr=False, eq=False)
 class DataManifold(Lagrangian):
-    r"""Potential that keeps paths where the data are dense.
+    r"""Potential that keeps paths in regions where data are dense.
 
     .. math:: V(x) = \kappa \Big(\log\big(\hat p(x) + \alpha \bar p\big)
         - E\log\big(\hat p + \alpha \bar p\big)\Big), \qquad
         \hat p(x) = \sum_j w_j \exp\Big(-\frac{|x - c_j|^2}{2 h_j^2}\Big)
 
     over landmarks ``c_j`` of all snapshots given to ``fit``, :math:`\bar p` being the mean of
-    :math:`\hat p` over them. The action ``½|ẋ|² − V`` is less where the data are denser, so a path
-    bends around empty space, at a price in length that ``strength`` sets. The idea of a
-    data-dependent metric is that of Metric Flow Matching (arXiv 2405.14780); here it is an energy,
-    which leaves the velocity the gradient of one potential.
+    :math:`\hat p` over them. The action ``½|ẋ|² − V`` is smaller where data are denser, so a path
+    bends around empty space; ``strength`` sets how much longer it may become. The data-dependent
+    metric of Metric Flow Matching (arXiv 2405.14780) is the model; as an energy, it keeps the
+    velocity the gradient of one potential.
 
     Parameters
     ----------
@@ -135,15 +135,15 @@ class DataManifold(Lagrangian):
         κ, in units of a squared standard deviation of the data per squared duration of the
         experiment (that is, of scaled units).
     kernel : {"rbf", "gaussian"}
-        "rbf": every landmark has a width of its own, the spread of the cells nearest to it;
-        "gaussian": one width for all.
+        "rbf": every landmark has its own width, the spread of the cells nearest to it; "gaussian":
+        one width for all.
     n_landmarks : int
-        Centres of the kernels (k-means), at most one for eight cells.
+        Number of kernel centres (k-means), at most one per eight cells.
     bandwidth : float
         Factor of the widths.
     floor : float
-        α: density, relative to its mean over the data, below which emptiness costs no more; bounds
-        the force far from the data.
+        α: density, relative to its mean over the data, below which the cost rises no further;
+        bounds the force far from the data.
 
     Examples
     --------
@@ -159,7 +159,7 @@ class DataManifold(Lagrangian):
     floor: float = 0.01
 
     def check(self) -> None:
-        """Raise a ValueError naming a setting that cannot be."""
+        """Raise a ValueError that names an invalid setting."""
         super().check()
         for name in ("strength", "bandwidth", "floor"):
             value = getattr(self, name)

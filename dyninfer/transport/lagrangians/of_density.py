@@ -22,11 +22,11 @@ class DensityEnergy(Lagrangian):
         return True
 
     def first_variation(self, log_density: Tensor) -> Tensor:
-        """``f'(ρ)``, which every cell feels as a potential; shapes ``(n,)``, in user's units."""
+        """``f'(ρ)``, which acts on cells as a potential; shapes ``(n,)``, in data units."""
         raise NotImplementedError
 
     def energy(self, log_density: Tensor) -> Tensor:
-        """``f(ρ)/ρ``, energy of a unit of mass; shapes ``(n,)``, in user's units."""
+        """``f(ρ)/ρ``, energy per unit of mass; shapes ``(n,)``, in data units."""
         raise NotImplementedError
 
     def check(self) -> None:
@@ -36,22 +36,22 @@ class DensityEnergy(Lagrangian):
         if self.strength == 0 or not math.isfinite(self.strength):
             raise ValueError(
                 f"{name}.strength must be finite and not zero, found {self.strength}; below zero, "
-                "dense places cost, and the curve widens between the snapshots"
+                "density is costly, and the curve widens between the snapshots"
             )
 
 
 @dataclass(repr=False, eq=False)
 class InternalEnergy(DensityEnergy):
-    r"""Internal energy of a gas at one temperature: rays obey ``ẍ = −κ ∇log ρ``.
+    r"""Internal energy of an isothermal gas: rays obey ``ẍ = −κ ∇log ρ``.
 
     .. math:: L = \int \tfrac12 |v|^2 \rho\,dx - \kappa \int \rho \log \rho\,dx
 
-    The sign is that of :class:`PhysicalPotential`, and the gas is the ordinary one: where κ is
-    positive, density pushes cells apart, so a curve through two snapshots is narrower between them
-    (it is thrown inwards and comes back). Where κ is negative, dense places cost, the curve is
-    wider between the snapshots, and the problem is convex. The width ``s`` of a normal population
-    obeys ``s'' = κ/s``. With κ positive that has no solution from width ``s`` to width ``s`` in a
-    time longer than ``1.53 s/√κ``, and no curve has the least action.
+    The sign is that of :class:`PhysicalPotential`, for an ordinary gas. If κ is positive, density
+    pushes cells apart, so a curve through two snapshots is narrower between them (it starts inwards
+    and returns). If κ is negative, density is costly, the curve is wider between the snapshots, and
+    the problem is convex. The width ``s`` of a normal population obeys ``s'' = κ/s``. With κ
+    positive there is no solution from width ``s`` back to ``s`` in a time longer than ``1.53
+    s/√κ``, and no curve of least action.
 
     Parameters
     ----------
@@ -82,9 +82,9 @@ class Congestion(DensityEnergy):
 
     .. math:: L = \int \tfrac12 |v|^2 \rho\,dx - \kappa \int \rho^m\,dx
 
-    The sign is that of :class:`InternalEnergy`: give a negative κ to make crowded places dear. On
-    the line with ``m = 2``, a parabola of half-width ``a`` stays one, with ``a'' = 3κ/a²``
-    (Barenblatt's profile). For few features: in many, a density is a number of any size.
+    The sign is that of :class:`InternalEnergy`: a negative κ makes crowding costly. On the line
+    with ``m = 2``, a parabola of half-width ``a`` stays one, with ``a'' = 3κ/a²`` (Barenblatt's
+    profile). Use it for few features; in many, densities span too many orders of magnitude.
 
     Parameters
     ----------

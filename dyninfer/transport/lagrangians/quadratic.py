@@ -286,7 +286,7 @@ def with_bridge(
     if lagrangian.growth_penalty is not None:
         warn(
             "noise, growth and a potential together have no closed form: pairs and noise width are "
-            "those without the potential, and only the mean ways feel it; without growth, or "
+            "those without the potential, and only mean paths feel it; without growth, or "
             "without noise, the problem is solved",
         )
         return lagrangian
@@ -309,9 +309,9 @@ def with_bridge(
         if bridge.exact:
             return replace(lagrangian, bridge=bridge)
     warn(
-        f"the potential is not quadratic ({bridge.departure:.0%} of how its force varies is "
-        "more): pairs and noise width are those of the nearest quadratic, and only the mean "
-        "ways feel the rest; with weaker noise or closer snapshots this matters less",
+        f"the potential is not quadratic ({bridge.departure:.0%} of the change of its force is "
+        "not): pairs and noise width are those of the nearest quadratic, and only mean "
+        "paths feel the rest; with weaker noise or closer snapshots this matters less",
     )
     return replace(lagrangian, bridge=bridge)
 

@@ -18,17 +18,17 @@ from dyninfer.transport.lagrangians.hamiltonian import Potential, ScaledLagrangi
 
 
 class Lagrangian(Settings):
-    r"""Base of Lagrangians ``L = K − U``: kinetic energy (also of growth) less potential energy.
+    r"""Base of Lagrangians ``L = K − U``: kinetic (of motion and growth) minus potential energy.
 
     Lagrangians add up: ``UnbalancedTransport(0.1) + SchrodingerBridge(0.3)`` has growth and noise.
-    The kinetic energy :math:`\tfrac12 E|\dot x|^2` is in each of them and is counted once. A new
-    one derives from this class and answers with what it adds: ``noise``, ``penalty``,
-    ``constrained`` or ``potential``.
+    The kinetic energy :math:`\tfrac12 E|\dot x|^2` is part of each and is counted once. A new one
+    derives from this class and overrides what it adds: ``noise``, ``penalty``, ``constrained`` or
+    ``potential``.
     """
 
     @property
     def parts(self) -> tuple[Lagrangian, ...]:
-        """What was added up: itself, where it is no sum."""
+        """The terms of a sum, or the Lagrangian itself."""
         return (self,)
 
     @property
@@ -38,16 +38,16 @@ class Lagrangian(Settings):
 
     @property
     def penalty(self) -> float | Literal["auto"] | None:
-        """Growth penalty λ, in inverse squared state units, or None where mass is conserved."""
+        """Growth penalty λ, in inverse squared state units, or None if mass is conserved."""
         return None
 
     def priced(self, growth_penalty: float | None) -> Lagrangian:
-        """The same with a number for a growth penalty that was left to the data."""
+        """The same Lagrangian with a number in place of an "auto" growth penalty."""
         return self
 
     @property
     def constrained(self) -> bool:
-        """Whether the total mass is prescribed between the snapshots as well."""
+        """Whether the total mass is prescribed between the snapshots, too."""
         return False
 
     @property
@@ -63,16 +63,16 @@ class Lagrangian(Settings):
     def potential(self, data: Snapshots, scaling: Scaling) -> Potential | None:
         """Potential energy ``V(t, x)`` in scaled units, or None.
 
-        If it depends on data, then on those given to ``fit``.
+        If it depends on data, these are the data of ``fit``.
         """
         return None
 
     def check(self) -> None:
-        """Raise a ValueError or TypeError naming a setting that cannot be."""
+        """Raise a ValueError or TypeError that names an invalid setting."""
         self.check_kinds(f"{type(self).__name__}.")
 
     def scaled(self, data: Snapshots, scaling: Scaling) -> ScaledLagrangian:
-        """The same Lagrangian in scaled units, its potential found from ``data``."""
+        """The same Lagrangian in scaled units, with its potential computed from ``data``."""
         growth_penalty = potential = None
         if self.penalty == "auto":
             raise ValueError("growth_penalty='auto' has no value yet; take one by priced(...)")
@@ -163,7 +163,7 @@ class LagrangianSum(Lagrangian):
                 energies = [repr(term) for term in self.terms if term.of_density]
                 raise ValueError(
                     f"{energies[0]} is for curves without noise and growth, whose bridges and "
-                    f"cones would not feel it; leave out {same[0]}"
+                    f"cones would ignore it; leave out {same[0]}"
                 )
 
 
@@ -221,18 +221,18 @@ class UnbalancedTransport(Lagrangian):
     .. math:: L = \int \big(\tfrac12 |v|^2 + \tfrac{1}{2\lambda} g^2\big) q\,dx, \qquad
         \partial_t q = -\nabla\cdot(q v) + g q
 
-    Mass can move over at most ``π/√λ``; what is farther is destroyed and created in place.
+    Mass can move at most ``π/√λ``; beyond that it is destroyed and created in place.
 
     Parameters
     ----------
     growth_penalty : float or "auto"
-        λ, in inverse squared state units: the larger, the cheaper growth is against motion. "auto"
-        takes 4/D, as :class:`~dyninfer.ActionMatching` does, with D the mean squared distance
-        between neighbouring snapshots.
+        λ, in inverse squared state units: the larger, the cheaper growth is compared with motion.
+        "auto" takes 4/D, as :class:`~dyninfer.ActionMatching` does, with D the mean squared
+        distance between neighbouring snapshots.
     mass : {"free", "constrained"}
-        "free" prescribes the total mass at the snapshots only (between them some of it dips, as the
-        Wasserstein-Fisher-Rao geodesic does); "constrained" prescribes it at every time,
-        interpolated exponentially: the spherical problem.
+        "free" prescribes the total mass only at the snapshots (in between it may dip, as on the
+        Wasserstein-Fisher-Rao geodesic). "constrained" prescribes it at every time, interpolated
+        exponentially: the spherical problem.
 
     Examples
     --------
@@ -251,7 +251,7 @@ class UnbalancedTransport(Lagrangian):
         return self.growth_penalty
 
     def priced(self, growth_penalty: float | None) -> UnbalancedTransport:
-        """The same with this λ, where it was left to the data."""
+        """The same Lagrangian with this λ in place of "auto"."""
         if self.growth_penalty != "auto" or growth_penalty is None:
             return self
         return replace(self, growth_penalty=growth_penalty)
@@ -291,8 +291,8 @@ class PhysicalPotential(Lagrangian):
     Parameters
     ----------
     V : callable or torch module, ``(n,), (n, d) -> (n,)``
-        Energy at times and states in the user's units, made of torch operations. A saved model
-        keeps the name of it, not the code: the learned process needs neither.
+        Energy at times and states in the units of the data, from torch operations. A saved model
+        keeps its name and not its code; the learned process needs neither.
 
     Examples
     --------
@@ -307,7 +307,7 @@ class PhysicalPotential(Lagrangian):
         return f"PhysicalPotential(V={self._name()})"
 
     def to_plain(self) -> dict[str, Any]:
-        """Settings as JSON can hold them: the name stands for the code."""
+        """Settings as JSON can hold them, with the name in place of the code."""
         return {"V": self._name()}
 
     def check(self) -> None:

@@ -160,7 +160,7 @@ def test_a_shared_coordinate_is_recovered_from_spikes_and_behaviour():
             "'gaussian', 'poisson' or 'negative_binomial'",
         ),
         ([di.View(n_features=2, coordinates=[3])], "from 0 to 2, as dim=3"),
-        ([di.View(n_features=2, coordinates=[0, 1])], "no view looks at coordinate 2"),
+        ([di.View(n_features=2, coordinates=[0, 1])], "no view uses coordinate 2"),
         ([di.View(n_features=2)], "have 2 features together, and the data 5"),
         ([di.View(n_features=5, family="poisson")], "counts are whole numbers from 0"),
     ],

@@ -77,7 +77,7 @@ def test_the_command_line_trains_writes_weights_that_are_read_and_a_card(tmp_pat
     assert (tensors["range.low"] <= tensors["range.high"]).all()
     tasks = JumpPrior.paper().draw(4, 0, n_states=3, n_paths=20)
     statistics = JumpStatistics.of_batch(tasks.labels, tasks.times, 3)
-    with pytest.warns(UserWarning, match="never shown such data"):
+    with pytest.warns(UserWarning, match="not trained on such data"):
         estimate = infer(statistics, weights=tmp_path / "jump.safetensors")
     assert estimate.rates.isfinite().all()
     assert "12 steps of 1 x 4 processes" in (tmp_path / "README.md").read_text()

@@ -144,7 +144,7 @@ def test_what_has_no_law_is_refused_by_name(gate):
     absorbing = di.MarkovJump([[0.0, 0.0], [5.0, -5.0]], state_names=["open", "shut"])
     with pytest.raises(ValueError, match="cannot be reached"):
         di.ApparentDwellTimes(absorbing, ["open"], 0.1)
-    with pytest.raises(ValueError, match="make one of them anew"):
+    with pytest.raises(ValueError, match="make one of them again"):
         di.ApparentDwellTimes(gate, ["open"], 0.2).log_likelihoods(di.DwellTimes(RECORD))
     with pytest.raises(ValueError, match="kind must be"):
         di.ApparentDwellTimes(gate, ["open"], 0.2).mean("ajar")

@@ -95,7 +95,7 @@ def test_arguments_in_the_wrong_place_are_refused_by_name():
     with pytest.raises(TypeError, match="open_states must be a list with names of states"):
         di.DwellTimes.from_labels(labels, 0.1, ["o"])
     for dead_time in (-1, ["o"], np.nan):
-        with pytest.raises(ValueError, match="dead_time must be a time from 0 on"):
+        with pytest.raises(ValueError, match="dead_time must be a time of 0 or more"):
             di.DwellTimes.from_labels(labels, ["o"], dead_time)
     current = di.Paths(times=[times], states=[np.array([0.0, 1, 1, 0, 0, 1])[:, None]])
     with pytest.raises(ValueError, match="threshold must be a current, found 'half'"):

@@ -48,7 +48,7 @@ def test_files_that_do_not_hold_together_are_refused_by_name(tmp_path):
     path = gate().save(tmp_path / "gate.safetensors")
     with pytest.raises(ValueError, match="gate.* holds a DwellFit and not a PhaseFit"):
         PhaseFit.load(path)
-    with pytest.raises(TypeError, match="network is no module"):
+    with pytest.raises(TypeError, match="network is not a module"):
         di.load(path, network=torch.nn.Linear(1, 1))
     metadata, tensors = read_model(path)
     for change, message in [
@@ -62,9 +62,9 @@ def test_files_that_do_not_hold_together_are_refused_by_name(tmp_path):
     facts = metadata["dwell_fit"]
     facts["dead_time"] = -0.1
     write_model(tmp_path / "changed", tensors, metadata)
-    with pytest.raises(ValueError, match="dead_time must be a time from 0 on, found -0.1"):
+    with pytest.raises(ValueError, match="dead_time must be a time of 0 or more, found -0.1"):
         di.load(tmp_path / "changed")
     facts["class"] = "Path"
     write_model(tmp_path / "changed", tensors, metadata)
-    with pytest.raises(ValueError, match="'Path', which is no fit of dwell times"):
+    with pytest.raises(ValueError, match="'Path', which is not a fit of dwell times"):
         di.load(tmp_path / "changed")

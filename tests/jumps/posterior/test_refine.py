@@ -222,7 +222,7 @@ def test_data_unlike_those_of_the_training_are_said_to_be_once():
     paths = di.Paths(times=[data.times] * 20, states=list(data.states.numpy()))
     with pytest.warns(UserWarning, match="number of states is 11, in training 2 to 10") as said:
         di.MarkovJumpInference(observation=di.ExactLabels(n_states=11)).fit(paths, progress=False)
-    assert len([w for w in said if "never shown" in str(w.message)]) == 1
+    assert len([w for w in said if "not trained on" in str(w.message)]) == 1
 
 
 def test_costly_draws_are_weighed_few_at_a_time_with_the_same_weights(monkeypatch):
