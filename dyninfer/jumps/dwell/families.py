@@ -32,7 +32,7 @@ class PhaseFamily:
 
     @property
     def n_parameters(self) -> int:
-        """One for Erlang phases; ``2 k − 1`` for Coxian ones."""
+        """Number of parameters: one for Erlang phases, ``2 k − 1`` for Coxian ones."""
         if self.kind == "erlang":
             return 1
         return 2 * self.n_phases - 1

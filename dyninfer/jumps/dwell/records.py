@@ -254,7 +254,7 @@ def _resolved(visits: Visits, dead_time: float) -> tuple[ndarray, bool]:
 
 
 def _choices(value: Any, n: int, name: str) -> ndarray:
-    """One choice for each of ``n`` records."""
+    """A switch for each of ``n`` records, where one may be given for all."""
     choices = np.asarray(value)
     if choices.dtype != bool or choices.shape not in ((), (n,)):
         raise ValueError(

@@ -78,7 +78,7 @@ class Survivor:
 
     @property
     def jumps(self) -> float:
-        """How often the fastest state is left per dead time."""
+        """Exits from the fastest state per dead time."""
         fastest = -self.generator.detach().diagonal().min()
         return float(fastest) * self.dead_time
 
@@ -151,7 +151,7 @@ class Survivor:
 
     @cached_property
     def decay(self) -> Tensor:
-        r"""What R is multiplied with in every further dead time ``(a, a)``, once others died out.
+        r"""Factor ``(a, a)`` of R for every further dead time, once faster parts have died out.
 
         Its eigenvalues are :math:`e^{s \tau}` of the slowest roots s (Jalali and Hawkes, 1992).
         """

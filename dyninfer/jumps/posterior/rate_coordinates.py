@@ -20,7 +20,7 @@ _LEAST_JUMPS = 1e-8
 
 
 class Jumps(NamedTuple):
-    """What is expected of the allowed jumps ``(E,)``, given data."""
+    """Expected numbers and dwell times of the allowed jumps ``(E,)``, given data."""
 
     numbers: ndarray  # of jumps
     dwell_times: ndarray  # in the states that they leave

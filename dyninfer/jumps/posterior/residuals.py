@@ -30,7 +30,7 @@ _DEVIATIONS = 4.0  # standard errors that a correlation must lie above 0
 
 
 class Residual(NamedTuple):
-    """What is left of one feature of one record, where it was observed."""
+    """Residuals of one feature of one record, where it was observed."""
 
     record: int
     feature: int
@@ -141,7 +141,7 @@ def without_baseline(
 
 @torch.no_grad()
 def residuals_of(emission: GaussianEmission, paths: Paths, chances: Tensor) -> Iterator[Residual]:
-    """What is left of every record and feature, given the states by all of the record."""
+    """Residuals of every record and feature, with states smoothed over the record."""
     data = HiddenPaths.of(paths)
     shift = data.observed.unsqueeze(-2) - emission.mean
     z = shift / emission.std

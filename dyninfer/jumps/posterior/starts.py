@@ -66,7 +66,7 @@ def crude_starts(labels: Paths, n_states: int, scheme: RateScheme) -> Starts:
 
 
 def clone_starts(labels: Paths, n_states: int, scheme: RateScheme, ancestor_time: float) -> Starts:
-    """One crude generator of clones, as if an ancestor was in any state alike."""
+    """One crude generator of clones, as if ancestors were equally likely in every state."""
     flat = FlatLabels.of(labels)
     # A cell may be as old as its ancestor, but for rounding.
     ages = torch.from_numpy(flat.times - ancestor_time)

@@ -43,7 +43,7 @@ def rate_table(fit: JumpFit, names: Sequence[str], level: float) -> pd.DataFrame
 def draws_table(
     generator: Tensor, draws: Tensor, names: Sequence[str], level: float
 ) -> pd.DataFrame:
-    """The same of draws ``(D, S, S)`` of a posterior, which alone do not show a flat jump."""
+    """The same table from posterior draws ``(D, S, S)``, which alone do not show a flat jump."""
     check_level(level)
     low, high = quantiles(draws, level)
     edges = (~is_diagonal(generator)).nonzero()
