@@ -68,6 +68,11 @@ class ClonePaths:
         names, clone = np.unique(labels, return_inverse=True)
         return cls(hidden, torch.as_tensor(clone).long(), names)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the paths are."""
+        return self.hidden.device
+
     def to(self, device: torch.device | str) -> ClonePaths:
         """The same on another device."""
         return ClonePaths(self.hidden.to(device), self.clone.to(device), self.names)

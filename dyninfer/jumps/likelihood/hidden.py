@@ -104,6 +104,11 @@ class HiddenPaths:
         return replace(self, **parts)
 
     @property
+    def device(self) -> torch.device:
+        """Where the paths are."""
+        return self.gaps.device
+
+    @property
     def n_observed(self) -> Tensor:
         """Number of observed values."""
         return self.mask.sum().to(torch.float64)

@@ -117,6 +117,11 @@ class LabelNoise(Emission):
             raise ValueError(
                 f"rate must be a probability, with at least 2 states, found {brief(rate.tolist())}"
             )
+        return cls._of_rate(n_states, rate)
+
+    @classmethod
+    def _of_rate(cls, n_states: int, rate: Tensor) -> Self:
+        """The same for rates that are known to be probabilities."""
         rate = rate[..., None, None]
         eye = torch.eye(n_states, dtype=torch.bool, device=rate.device)
         each_other = rate / (n_states - 1)
@@ -182,7 +187,8 @@ class LabelNoise(Emission):
     def with_parameters(self, theta: Tensor) -> Self:
         """Uniform label noise of the logits ``(..., 1)``."""
         chance = torch.sigmoid(theta).squeeze(-1)
-        return self.uniform(self.n_states, chance)
+        # Nothing to ask for, which a device would wait for in every step.
+        return self._of_rate(self.n_states, chance)
 
 
 @dataclass(frozen=True, eq=False)

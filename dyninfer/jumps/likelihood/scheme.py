@@ -98,8 +98,17 @@ class RateScheme:
     @property
     def allowed(self) -> Tensor:
         """Mask ``(S, S)`` of the allowed jumps."""
-        of_edges = torch.ones(self.n_edges, dtype=torch.bool)
+        of_edges = torch.ones(self.n_edges, dtype=torch.bool, device=self.edges.device)
         return self.matrix(of_edges)
+
+    def to(self, device: torch.device | str) -> RateScheme:
+        """The same on another device, where a fit then sends nothing in a step."""
+        return replace(
+            self,
+            edges=self.edges.to(device),
+            design=self.design.to(device),
+            offset=self.offset.to(device),
+        )
 
     def log_rates(self, theta: Tensor) -> Tensor:
         """Log-rates ``(..., E)`` of parameters ``(..., p)``."""
@@ -146,7 +155,7 @@ class RateScheme:
         """What a unit rate of each jump adds to a generator ``(E, S, S)``."""
         # A product with this matrix is differentiable and several times faster than scattering.
         place = like.new_zeros(self.n_edges, self.n_states, self.n_states)
-        row = torch.arange(self.n_edges)
+        row = torch.arange(self.n_edges, device=self.edges.device)
         source, target = self.edges.T
         place[row, source, target] = 1.0
         place[row, source, source] = -1.0

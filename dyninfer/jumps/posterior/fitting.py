@@ -300,6 +300,8 @@ def fit_panel(
 ) -> JumpFit:
     """Fit generators to panels by maximum likelihood, or with a prior to the posterior's maximum.
 
+    On the device where the counts are, in double precision: ``counts.to("cuda")`` for a GPU.
+
     Parameters
     ----------
     counts : PanelCounts or PanelPairs
@@ -332,9 +334,16 @@ def fit_panel(
     if scheme is None:
         scheme = RateScheme.free(counts.n_states)
     if start is None:
-        start = counts.crude_generator(scheme.allowed, least=LEAST_JUMPS)
+        allowed = scheme.allowed
+        if isinstance(counts, PanelCounts):
+            allowed = allowed.to(counts.gaps.device)
+        start = counts.crude_generator(allowed, least=LEAST_JUMPS)
     if isinstance(counts, PanelPairs):
         return _fit_pairs(counts, scheme, start, prior, max_iter)
+    # The search runs where the counts are.
+    device = counts.gaps.device
+    scheme = scheme.to(device)
+    start = start.to(device)
     problem = PanelProblem(counts, scheme, prior)
     of_counts = counts.gaps.shape[:-1]
     of_starts = start.shape[:-2]

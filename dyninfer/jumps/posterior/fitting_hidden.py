@@ -70,6 +70,19 @@ class HiddenProblem:
     fit_emission: bool = True
     prior: LogDensity | None = None
 
+    def where_data_are(self) -> HiddenProblem:
+        """The problem with all of its parts on the device of the data."""
+        device = self.data.device
+        initial = self.initial
+        if initial is not None:
+            initial = initial.to(device)
+        return replace(
+            self,
+            emission=self.emission.map(lambda tensor: tensor.to(device)),
+            scheme=self.scheme.to(device),
+            initial=initial,
+        )
+
     @property
     def n_observed(self) -> Tensor:
         """Number of observed values."""
@@ -135,6 +148,9 @@ class HiddenProblem:
 def fit_hidden(problem: HiddenProblem, start: Tensor, max_iter: int = 300) -> HiddenFit:
     """Fit a generator to paths seen through an observation model, from one or several starts.
 
+    On the device where the paths are, in double precision; of ``problem.data`` on a GPU the result
+    is there too.
+
     Parameters
     ----------
     problem : HiddenProblem
@@ -145,7 +161,8 @@ def fit_hidden(problem: HiddenProblem, start: Tensor, max_iter: int = 300) -> Hi
     max_iter : int
         Most steps of BFGS.
     """
-    theta = problem.start(start)
+    problem = problem.where_data_are()
+    theta = problem.start(start.to(problem.data.device))
     batch = theta.shape[:-1]
     theta = theta.reshape(batch.numel(), -1)
     if HiddenObjective.can_read(problem):
