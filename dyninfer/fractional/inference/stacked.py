@@ -50,7 +50,7 @@ class _Sheet(NamedTuple):
     """One of the networks, its first layer in two parts."""
 
     of_chain: Tensor  # (dS, w)
-    given: Tensor  # (L, P, w) what time, level and context make of the first layer
+    offset: Tensor  # (L, P, w) what time, level and context make of the first layer
     layers: list[Any]  # the others
     unit: float  # divisor of its outputs
     column: int  # 0 for a drift, 1 for a control
@@ -107,13 +107,13 @@ class StackedNetworks:
         every_move = torch.cat(columns, dim=-1)
         moves = every_move.expand(-1, n_paths, -1, -1, -1).flatten(1, 2).unbind(0)
         shifts = shift.flatten(1, 2).unbind(0)
-        first, known = self._first_layer(n_samples)
+        first, offsets = self._first_layer(n_samples)
         z = start.flatten(0, 1)
         chains = [z]
         for n, move in enumerate(moves):
             by_path = z.view(n_paths, d, size, n_samples)
             rows = _copied(by_path.permute(3, 0, 1, 2), first)
-            linear = torch.addmm(known[n], rows.view(-1, d * size), first)
+            linear = torch.addmm(offsets[n], rows.view(-1, d * size), first)
             outputs = self._outputs(linear).view(-1, n_samples, n_paths, d)
             fields = _copied(outputs.permute(2, 3, 0, 1), z)
             with_fields = torch.cat([z, fields.flatten(0, 1)], dim=1)
@@ -124,8 +124,8 @@ class StackedNetworks:
     def _first_layer(self, n_samples: int) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Weights ``(dS, f w)`` of ``f`` sheets, and at every step what is known ``(m P, f w)``."""
         weights = [sheet.of_chain for sheet in self.sheets]
-        given = [sheet.given for sheet in self.sheets]
-        of_paths = torch.cat(given, dim=-1).unsqueeze(1)
+        offsets = [sheet.offset for sheet in self.sheets]
+        of_paths = torch.cat(offsets, dim=-1).unsqueeze(1)
         of_walks = of_paths.expand(-1, n_samples, -1, -1)
         return torch.cat(weights, dim=1), of_walks.flatten(1, 2).unbind(0)
 
@@ -151,7 +151,7 @@ def _drift_sheet(drift: StateDrift, places: Places) -> _Sheet:
     level = places.level.to(first.weight)
     return _Sheet(
         of_chain=of_chain.flatten(1).T,
-        given=first(level),
+        offset=first(level),
         layers=others,
         unit=drift.unit,
         column=0,
@@ -170,13 +170,13 @@ def _control_sheet(control: ResidualControl, begin: float, places: Places) -> _S
     of_chain = torch.cat([state.unsqueeze(-1), of_memory], dim=-1)
     elapsed = places.times - begin
     share = elapsed.to(time) / control.horizon
-    given = share.unsqueeze(-1) * time[:, 0] + first.bias
-    given = given + places.level.to(state) @ state.T
+    offset = share.unsqueeze(-1) * time[:, 0] + first.bias
+    offset = offset + places.level.to(state) @ state.T
     if places.contexts is not None:
-        given = given + places.contexts.to(context) @ context.T
+        offset = offset + places.contexts.to(context) @ context.T
     return _Sheet(
         of_chain=of_chain.flatten(1).T,
-        given=given,
+        offset=offset,
         layers=others,
         unit=control.unit**0.5,
         column=1,

@@ -146,7 +146,7 @@ class MatchingObjective(Objective):
         self.steps += 1
         # A plain mean over the first hundred steps, then one that forgets.
         part = max(0.01, 1 / self.steps)
-        self.squares = torch.lerp(self.squares, squares, part)
+        self.squares = torch.lerp(self.squares, squares.to(self.squares), part)
 
     def validation(self, process: ScaledDiffusion) -> float | None:
         """Loss on the samples that are held out, always at the same points."""

@@ -6,6 +6,15 @@ import torch
 import dyninfer as di
 
 
+def test_half_precision_trains():
+    rng = np.random.default_rng(0)
+    data = di.Snapshots(times=[0, 1], samples=[rng.normal(k, 1, (60, 2)) for k in range(2)])
+    training = di.Training(precision="bfloat16", max_steps=3)
+    model = di.StochasticInterpolant(width=8, depth=1, training=training).fit(data, progress=False)
+    assert model.status_ == "finished"
+    assert model.history_["loss"].notna().all()
+
+
 def test_masses_that_do_not_change_teach_a_growth_of_zero():
     rng = np.random.default_rng(0)
     samples = [rng.normal(k, 1, (60, 2)) for k in range(2)]
