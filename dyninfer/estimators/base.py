@@ -36,6 +36,7 @@ from dyninfer.learning.model_file import (
 )
 from dyninfer.learning.objective import Objective
 from dyninfer.learning.parallel import join_processes, pick_device, rank
+from dyninfer.learning.progress import showing
 from dyninfer.learning.random import seeded_modules
 from dyninfer.learning.run import Outcome, Run
 from dyninfer.learning.scaling import Scaling
@@ -261,7 +262,7 @@ class Estimator(Placed, Summarised, Settings, ABC):
         attempt.provenance_ = reading.provenance
         if not attempt._resume_result(run):
             # Learning needs gradients, even where they are switched off around it.
-            with torch.inference_mode(False), torch.enable_grad():
+            with showing(run.progress), torch.inference_mode(False), torch.enable_grad():
                 process = attempt._built(reading.data, run.seed)
                 outcome = attempt.learn(process, reading.data, run)
             attempt.history_, attempt.status_ = outcome.history, outcome.status

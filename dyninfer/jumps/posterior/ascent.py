@@ -14,6 +14,7 @@ from numpy import ndarray
 
 from dyninfer.jumps.posterior.optimise import CONVERGED, DIFFERENCE, FLAT
 from dyninfer.learning.interruption import ends_on_interrupt
+from dyninfer.learning.progress import PATIENCE, progress_bar
 
 _NEWTON_STEPS = 5  # where the ascent stopped for another reason than a small slope
 _EM_STEPS = 4  # from a crude start they go further than steps along slopes
@@ -72,11 +73,16 @@ def ascend(objective: Ascendable, start: Any, max_iter: int, tol: float = 1e-9) 
     iteration = 0
     gain_ahead = np.inf
     is_whole = False
-    with ends_on_interrupt():
+    # It mostly ends long before the last step that it may take, which is what the bar counts to.
+    with (
+        ends_on_interrupt(),
+        progress_bar(max_iter, "step", what="likelihood", delay=PATIENCE) as bar,
+    ):
         place, iteration = _expect_and_maximise(objective, start, max_iter)
         inverse = _first_inverse(objective, place)
         idle_steps = 0
         while idle_steps < _IDLE_STEPS:
+            bar.update()
             step = inverse @ place.slope
             gain_ahead = step @ place.slope / 2
             if gain_ahead < tol or iteration == max_iter:

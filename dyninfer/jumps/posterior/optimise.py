@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dyninfer.jumps.process.chain import identity
 from dyninfer.learning.interruption import ends_on_interrupt
+from dyninfer.learning.progress import followed
 from dyninfer.learning.settings import brief
 
 Objective = Callable[[Tensor], Tensor]
@@ -108,7 +109,9 @@ def maximise(
     iteration = 0
     is_whole = False
     with ends_on_interrupt():
-        for iteration in range(1, max_iter + 1):
+        steps = range(1, max_iter + 1)
+        # It mostly ends long before the last of these.
+        for iteration in followed(steps, max_iter, "likelihood", "step"):
             if columns is not None and iteration - 1 in _CURVATURE_STEPS:
                 curvature = information(objective, point.theta, columns)
                 inverse, _ = floored_inverse(curvature, _LEAST_CURVATURE)

@@ -1,10 +1,7 @@
-"""What a run leaves to look at: the rows of its history, and a progress bar."""
+"""What a run leaves to look at: the rows of its history."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pandas as pd
@@ -71,17 +68,3 @@ class History:
         self.rows = state["rows"]
         self.sums = state["sums"]
         self.count = state["count"]
-
-
-@contextmanager
-def progress_bar(show: bool, total: int, initial: int) -> Iterator[Any]:
-    """Bar of ``total`` steps, of which ``initial`` were made before."""
-    from tqdm.auto import tqdm
-
-    # A log file is not a screen: there, a line every ten seconds is enough.
-    on_screen = sys.stderr.isatty() or "ipykernel" in sys.modules
-    interval = 0.3 if on_screen else 10.0
-    with tqdm(
-        total=total, initial=initial, disable=not show, unit="step", mininterval=interval
-    ) as bar:
-        yield bar

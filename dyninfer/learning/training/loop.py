@@ -18,10 +18,11 @@ from dyninfer.learning.compiler import compiled
 from dyninfer.learning.files import label
 from dyninfer.learning.objective import Batch, Objective
 from dyninfer.learning.parallel import mean_over_processes, rank, share, threads, world
+from dyninfer.learning.progress import progress_bar, showing
 from dyninfer.learning.random import stream
 from dyninfer.learning.training.checkpoint import CheckpointFile
 from dyninfer.learning.training.effort import steps_to_run
-from dyninfer.learning.training.history import History, progress_bar
+from dyninfer.learning.training.history import History
 from dyninfer.learning.training.memory import check_step_memory
 from dyninfer.learning.training.optimizer import copies, optimizer_for
 from dyninfer.learning.training.settings import Training
@@ -146,12 +147,8 @@ class TrainingRun:
 
     def go(self, progress: bool = False) -> Result:
         """Make all steps that are left."""
-        settings = self.settings
-        show = progress and rank() == 0
-        with (
-            threads(self._n_threads()),
-            progress_bar(show, settings.max_steps, self.step) as bar,
-        ):
+        bars = progress_bar(self.settings.max_steps, "step", initial=self.step)
+        with showing(progress), threads(self._n_threads()), bars as bar:
             try:
                 status = self._make_steps(bar)
             except KeyboardInterrupt:

@@ -11,6 +11,7 @@ from numpy import ndarray
 from numpy.random import Generator
 
 from dyninfer.data.arrays import as_array
+from dyninfer.learning.progress import followed
 from dyninfer.learning.random import numpy_stream, subseed
 from dyninfer.learning.settings import Settings, brief
 from dyninfer.transport.couplings.blocks import Block, Cut, warn_if_small
@@ -155,7 +156,9 @@ class BlockCoupling(Coupling):
         interval = self.placed(interval)
         blocks = interval.cut(self.batch_size).blocks()
         rng = numpy_stream(interval.seed, "pairs")
-        plans = [self.solve_block(interval, block, rng) for block in blocks]
+        plans = []
+        for block in followed(blocks, len(blocks), "pairs", "block"):
+            plans.append(self.solve_block(interval, block, rng))
         plan = joined(blocks, plans)
         interval.warn_if_small(self.batch_size)
         return plan

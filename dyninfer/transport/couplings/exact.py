@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from numpy import ndarray
 from numpy.random import Generator
 
+from dyninfer.learning.progress import followed
 from dyninfer.learning.settings import brief
 from dyninfer.metrics.simplex import OptimalPlan
 from dyninfer.transport.couplings.base import BlockCoupling, Interval, intervals, joined
@@ -99,7 +100,8 @@ class OTCoupling(BlockCoupling):
                     yield block.problem(interval.x, interval.y)
 
         n_workers = self._workers(sizes)
-        solutions = iter(emd_all(tasks(), n_workers))
+        solved = emd_all(tasks(), n_workers)
+        solutions = followed(solved, len(sizes), "pairs", "block")
         plans = []
         for parts in blocks:
             own = [_plan(solution) for solution in islice(solutions, len(parts))]
