@@ -104,8 +104,10 @@ class StackedNetworks:
         for sheet in self.sheets:
             column = by_fields[..., sheet.column].unsqueeze(-1)
             columns.append(column / sheet.unit)
-        every_move = torch.cat(columns, dim=-1)
-        moves = every_move.expand(-1, n_paths, -1, -1, -1).flatten(1, 2).unbind(0)
+        # Each may be common to all paths.
+        own = [column.expand(-1, n_paths, -1, -1, -1) for column in columns]
+        every_move = torch.cat(own, dim=-1)
+        moves = every_move.flatten(1, 2).unbind(0)
         shifts = shift.flatten(1, 2).unbind(0)
         first, offsets = self._first_layer(n_samples)
         z = start.flatten(0, 1)
