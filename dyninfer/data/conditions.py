@@ -60,8 +60,8 @@ class ConditionCode:
     """Labels as vectors: one or more of known parts, or a number.
 
     A label such as ``"A+B"`` is the combination of the parts ``"A"`` and ``"B"``: its vector has a
-    one for each, so that a combination which is not in the data can be asked for. Labels that are
-    numbers are standardised, and any number can be asked for.
+    one for each. So combinations that are not in the data can be simulated. Labels that are numbers
+    are standardised, and any number can be asked for.
 
     Attributes
     ----------

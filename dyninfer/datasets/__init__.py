@@ -6,8 +6,8 @@ are in ``simulators``.
 
 `available()` lists them. A file that is not shipped is looked for in the folder named by the
 environment variable ``DYNINFER_DATA`` (as ``$DYNINFER_DATA/<data set>/<file>``), then in the
-download cache, then at its source; wherever it comes from, its sha256 is checked. Every function
-returns an AnnData whose ``uns["source"]`` names reference, licence and addresses.
+download cache, then at its source. Its sha256 is always checked. Every function returns an AnnData
+whose ``uns["source"]`` names reference, licence and addresses.
 """
 
 from __future__ import annotations

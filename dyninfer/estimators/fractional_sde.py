@@ -81,7 +81,7 @@ class FractionalSDE(IndexOfMemory, LikelihoodOfPaths, PathEstimator):
 
     Where ``b`` and ``C`` are linear and ``s`` is constant, everything is Gaussian, and the exact
     likelihood is maximised. With a network or a module in their place, the evidence lower bound is
-    maximised: posterior paths are guided by the closed form of the linear part, with the drift
+    maximised. Posterior paths are then guided by the closed form of the linear part, with the drift
     linearised along the likely path, and by a learned residual control. Their first state and its
     memory are inferred.
 

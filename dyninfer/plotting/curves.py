@@ -197,10 +197,9 @@ def evaluation(
 ) -> Axes:
     """Draw how far the simulated population is from the observed one, at every time.
 
-    Next to the model are the unmoved starting cells (the score without any dynamics), the floor
-    (the score of another sample of the observed population, and so of a perfect model) and, if the
-    table has a column ``<metric>_ot``, interpolation by optimal transport. Held-out times are
-    marked.
+    Next to the model are the unmoved starting cells (the score without any dynamics) and the floor
+    (the score of another sample of the observed population, and so of a perfect model). A column
+    ``<metric>_ot`` adds interpolation by optimal transport. Held-out times are marked.
 
     Parameters
     ----------

@@ -219,7 +219,7 @@ def stream(
     """Draw the velocity at one time as stream lines, on two features or any embedding.
 
     The velocity is computed in all features at the cells observed around that time (those of the
-    observed times just before and after it, in dark grey), averaged over cells that are close
+    observed times just before and after it, in dark grey). It is averaged over cells that are close
     together in the picture, and drawn only where there are cells.
 
     Parameters

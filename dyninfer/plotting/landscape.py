@@ -42,10 +42,10 @@ def landscape(
 ) -> Axes:
     """Draw the height ``−s(t, x)`` of the learned potential over a plane; cells run downhill.
 
-    The potential is computed in all features at the cells observed around the time, averaged over
-    cells that are close together in the picture, and drawn only where there are cells; isolated
-    cells are dots without a surface. A path that runs downhill in all features need not do so in
-    two of them.
+    The potential is computed in all features at the cells observed around the time. It is averaged
+    over cells that are close together in the picture, and drawn only where there are cells;
+    isolated cells are dots without a surface. A path that runs downhill in all features need not do
+    so in two of them.
 
     Parameters
     ----------

@@ -29,10 +29,10 @@ class BouncingShapes(System):
     """Grey videos of one or two shapes that move like the digits of stochastic moving MNIST [1]_.
 
     A shape moves by its velocity from frame to frame. When its box meets a wall, its velocity is
-    drawn again from equally likely integers: the component away from the wall from 1 to 4, the one
-    along the wall from −4 to 4, in units of ``size / 64`` pixels per frame. Shapes pass through
-    each other; their grey values add up to at most 1. Each shape is a disc, a square or a triangle
-    of the same width, with smooth edges.
+    drawn again from equally likely integers: away from the wall from 1 to 4, along it from −4 to 4.
+    The unit is ``size / 64`` pixels per frame. Shapes pass through each other; their grey values
+    add up to at most 1. Each shape is a disc, a square or a triangle of the same width, with smooth
+    edges.
 
     Parameters
     ----------

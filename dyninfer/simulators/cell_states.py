@@ -59,8 +59,8 @@ class CellStates(System):
 
     A :class:`~dyninfer.MarkovJumpInference` with clones from day 0 and exact labels ignores
     division. It recovers ``Q`` if clones divide only before day 0 (``birth = 0``). Later divisions
-    bias its rates downwards even if all states divide equally fast: sisters share their history up
-    to their division, which a model of cells that separate on day 0 mistakes for a more advanced
+    bias its rates downwards even if all states divide equally fast. Sisters share their history up
+    to their division; a model of cells that separate on day 0 mistakes this for a more advanced
     ancestor. If some states grow faster than others, cells are also found in shares of ``exp((Q +
     diag(birth − death)) t)`` instead of ``exp(Q t)``. Rates into such states then come out too
     high, and rates out of them too low.

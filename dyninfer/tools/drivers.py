@@ -84,10 +84,10 @@ def drivers(
     -------
     DataFrame
         A row for every gene and fate, best first: ``fate``, ``corr``, ``ci_low``, ``ci_high``,
-        ``pval``, ``qval``. A gene that does not vary has no correlation (NaN) and comes last. With
-        a model: ``rise``, the velocity of the gene averaged over cells, weighted by the probability
-        of the fate, and ``rise_over_rest``, its excess over the average weighted by the probability
-        of any other fate. NaN for genes that are not decoded.
+        ``pval``, ``qval``. A gene that does not vary has no correlation (NaN) and comes last. A
+        model adds ``rise``, the velocity of the gene averaged over cells, weighted by the
+        probability of the fate. ``rise_over_rest`` is its excess over the average weighted by the
+        probability of any other fate. NaN for genes that are not decoded.
 
     Raises
     ------

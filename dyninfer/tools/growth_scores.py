@@ -103,6 +103,17 @@ def score_growth(
 
     Liberzon et al. The Molecular Signatures Database hallmark gene set collection. Cell Systems 1,
     417 (2015).
+
+    Examples
+    --------
+    >>> import anndata, numpy as np, dyninfer as di
+    >>> genes = ["MKI67", "TOP2A", "PCNA", "MCM2", "CCNB2"]
+    >>> dividing = np.array([[0.0] * 5, [2.0] * 5])
+    >>> adata = anndata.AnnData(dividing)
+    >>> adata.var_names = genes
+    >>> table = di.tl.score_growth(adata, proliferation=genes, apoptosis=[])
+    >>> table[["birth", "death"]].round(1).values.tolist()  # rates lie between 0.3 and 1.7
+    [[0.3, 0.3], [1.7, 0.3]]
     """
     check_anndata(adata)
     check_writable(adata)

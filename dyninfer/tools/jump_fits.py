@@ -119,6 +119,17 @@ def likelihood_ratio(small: Any, large: Any) -> pd.DataFrame:
     TypeError, ValueError
         If ``small`` is not a special case of ``large``, a fit has a prior or is unfinished, or the
         data differ.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> queue = di.simulators.BirthDeath(birth=1.0, death=2.0, largest=2)
+    >>> paths = queue.paths([0.1 * k for k in range(30)], 100)
+    >>> options = {"observation": "exact", "prior_width": None}
+    >>> small = di.MarkovJumpInference(jumps=di.BirthDeath(), **options).fit(paths, progress=False)
+    >>> large = di.MarkovJumpInference(**options).fit(paths, progress=False)
+    >>> int(di.tl.likelihood_ratio(small, large)["df"].iloc[0])  # four rates and six
+    2
     """
     from scipy.stats import chi2
 

@@ -15,10 +15,11 @@ from scipy.sparse import coo_matrix, csr_matrix
 from dyninfer.data import keys
 from dyninfer.data.columns import check_anndata, check_writable, number_column, obs_column
 from dyninfer.data.time_reading import as_times
-from dyninfer.data.words import as_text, counted
+from dyninfer.data.words import as_text
 from dyninfer.learning.random import subseed
 from dyninfer.learning.settings import brief, check_seed
 from dyninfer.learning.warn import warn
+from dyninfer.tools.chosen_cells import rows_of_cells
 from dyninfer.tools.fate_ends import label_texts
 from dyninfer.tools.transitions import Steps
 
@@ -78,6 +79,16 @@ def descendants(
     -----
     UserWarning
         If no path arrives at a time, which leaves NaN there.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
+    >>> model = di.ActionMatching(width=8).fit(adata, time_key="time", max_steps=9, progress=False)
+    >>> chosen = adata.obs["time"] == 0
+    >>> shares = di.tl.descendants(model, adata, chosen, at=96)
+    >>> round(float(shares[adata.obs["time"] == 96].sum()), 6)
+    1.0
     """
     course = _Course.of(model, adata, n_draws, n_neighbors, noise, seed)
     group = course.chosen(cells, at, direction=1)
@@ -128,6 +139,16 @@ def ancestors(
     -----
     UserWarning
         If no path from a time arrives at the cells, which leaves NaN there.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> adata = di.datasets.mesc_retinoic_acid()[::20].copy()
+    >>> model = di.ActionMatching(width=8).fit(adata, time_key="time", max_steps=9, progress=False)
+    >>> chosen = adata.obs["time"] == 96
+    >>> shares = di.tl.ancestors(model, adata, chosen, at=0)
+    >>> round(float(shares[adata.obs["time"] == 0].sum()), 6)
+    1.0
     """
     course = _Course.of(model, adata, n_draws, n_neighbors, noise, seed)
     group = course.chosen(cells, at, direction=-1)
@@ -282,7 +303,7 @@ class _Course:
 
     def _at_one_time(self, cells: Any) -> tuple[ndarray, int]:
         """Rows of the chosen cells, and the number of their time."""
-        rows = _rows_of(self.adata, cells)
+        rows = rows_of_cells(self.adata, cells)
         numbers = np.unique(self.steps.positions[rows])
         if len(numbers) > 1:
             first_times = self.times[numbers][:5]
@@ -355,28 +376,6 @@ class _Course:
     def stored(self, answer: ndarray, key: str) -> pd.Series:
         self.adata.obs[key] = answer
         return pd.Series(answer, index=self.adata.obs_names, name=key)
-
-
-def _rows_of(adata: AnnData, cells: Any) -> ndarray:
-    """Rows of a mask or of names."""
-    selection = np.atleast_1d(np.asarray(cells))
-    if selection.dtype == bool:
-        if selection.shape != (adata.n_obs,):
-            raise ValueError(
-                f"the mask of cells has shape {selection.shape}, but there are "
-                f"{counted(adata.n_obs, 'cell')}"
-            )
-        rows = np.flatnonzero(selection)
-    elif selection.ndim == 1 and all(isinstance(name, str) for name in selection.tolist()):
-        rows = adata.obs_names.get_indexer(selection)
-        if (rows < 0).any():
-            raise KeyError(f"no cell is named {brief(str(selection[rows < 0][0]))}")
-    else:
-        raise TypeError(f"cells must be a mask or names of cells, found {brief(cells)}")
-    if len(rows) == 0:
-        raise ValueError("no cell is chosen; give a mask with at least one True")
-    # A name given twice is one cell.
-    return np.unique(rows)
 
 
 def _membership(labels: pd.Categorical) -> csr_matrix:

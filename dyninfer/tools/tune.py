@@ -121,6 +121,17 @@ optional
     ------
     KeyError, TypeError, ValueError
         If a key, a name or a time is invalid; the message names it.
+
+    Examples
+    --------
+    >>> import dyninfer as di
+    >>> snapshots = di.simulators.OrnsteinUhlenbeck().snapshots([0.0, 0.5, 1.0], 60, seed=0)
+    >>> space = {"noise": [{"sigma": 0.5}]}
+    >>> method = di.ActionMatching(width=8)
+    >>> options = {"search_space": space, "max_steps": 2, "progress": False}
+    >>> tuned = di.tl.tune(snapshots, method, n_subsamples=1, **options)
+    >>> tuned.settings_scored  # without noise, and with it
+    2
     """
     arguments = locals()
     if max_steps is not None:

@@ -118,9 +118,9 @@ class Snapshots:
         Parameters
         ----------
         adata : AnnData
-            May be backed: if ``use_rep`` is in ``obsm``, ``X`` is not read. Of more than 1 GB of
-            floats in a file (a backed ``X``, or an array of dask or zarr), a plain copy is made in
-            the folder for temporary files, of which rows are read as they are asked for.
+            May be backed: if ``use_rep`` is in ``obsm``, ``X`` is not read. If a file holds more
+            than 1 GB of floats (a backed ``X``, or a dask or zarr array), a plain copy is made in
+            the temporary folder. Its rows are read when needed.
         time_key : str
             Column of ``obs`` with the times: numbers, numeric strings or categories, or timedeltas
             (read as days).

@@ -294,7 +294,7 @@ class Trajectories:
         """Follow ``parents`` back, so that every row is one coherent ancestral line.
 
         Each line carries, at all times, the weight of its end: the lines are the history of the
-        final population, and at earlier times they show the ancestors of the survivors, not the
+        final population. At earlier times they show the ancestors of the survivors, not the
         population of that time. Without resampling the trajectories themselves are returned.
         """
         if self.parents is None:

@@ -42,8 +42,8 @@ def say_what_does_not_fit(
         _say_what_is_remembered(process, equation, increments, memory)
     if abs(equation.correlation) > _NOTABLE_CORRELATION:
         warn(
-            f"noises of two features correlate by {equation.correlation:.2g}, and the process "
-            "draws them independently; turn the features to their principal axes first"
+            f"noises of two features correlate by {equation.correlation:.2g}, but the process "
+            "draws them independently; rotate the features to their principal axes first"
         )
 
 
@@ -72,12 +72,12 @@ def _say_what_is_remembered(
         return
     if memory < -_NOTABLE_CORRELATION:
         warn(
-            f"neighbouring increments correlate by {memory:.2g}, as errors of observations "
-            "make them do, so drift and noise are too large; use observation_noise='white'"
+            f"neighbouring increments correlate by {memory:.2g}, as observation errors "
+            "would cause, so drift and noise are too large; use observation_noise='white'"
         )
     if not expected and memory > _NOTABLE_CORRELATION:
         warn(
-            f"neighbouring increments correlate by {memory:.2g}: for velocities made of "
+            f"neighbouring increments correlate by {memory:.2g}: for velocities computed from "
             "differences use observation_noise='averaged'; positions of a particle with "
             "inertia, or with memory, are no such process: give velocities, or use "
             "FractionalSDE"

@@ -36,8 +36,8 @@ class ConeCoupling(BlockCoupling):
     ``m₁``, and change nothing else.
 
     With ``sigma`` the entropic term is that of the Schrödinger problem, ε = σ²λT/2 in the units of
-    ``c``: for small λ the Schrödinger bridge, for small σ the problem above, and between them an
-    approximation of both.
+    ``c``. Small λ gives the Schrödinger bridge, small σ the problem above, and values in between
+    approximate both.
 
     A block of 1024 takes 0.2 to 0.5 CPU-seconds.
 

@@ -29,10 +29,10 @@ MOST_PAIRS = 30_000_000
 class GivenPairs(Coupling):
     """Known pairs, by cell name, so that they survive a hold-out or a split.
 
-    The mass of a cell is divided equally among its partners, at either end: all pairs of a clone
-    share the mass of the clone, and its growth is that of its weight from one snapshot to the next.
-    If a snapshot in between is left out, clones are still paired by their labels, and pairs that
-    meet in a removed cell are joined.
+    The mass of a cell is divided equally among its partners, at either end. All pairs of a clone
+    share its mass, and its growth is that of its weight from one snapshot to the next. If a
+    snapshot in between is left out, clones are still paired by their labels, and pairs that meet in
+    a removed cell are joined.
 
     Parameters
     ----------
@@ -43,9 +43,9 @@ class GivenPairs(Coupling):
         Cells with the same label are partners at all times. Exactly one of ``pairs`` and ``clones``
         is given.
     unpaired : {"transport", "drop"}
-        Cells without a partner are either coupled among themselves by exact optimal transport (and
-        vanish or appear in place if none are left on the other side), or left out: the plan then
-        reproduces only the paired cells.
+        Cells without a partner are coupled among themselves by exact optimal transport (and vanish
+        or appear in place if none are left on the other side). With "drop" they are left out: the
+        plan then reproduces only the paired cells.
 
     Examples
     --------

@@ -32,7 +32,7 @@ class GrowthFirstCoupling(BlockCoupling):
     Both samples are first reweighted to the midpoint, ``a'`` and ``b'``, when half of the growth is
     over. Exact transport on all coordinates between these gives a plan P. A pair (i, j) that grows
     by ``exp(g_ij)`` begins with ``P_ij exp(−g_ij/2)``, scaled so that the pairs of a cell sum to
-    its weight in the first sample, and ends with ``P_ij exp(g_ij/2)``, scaled likewise to the
+    its weight in the first sample. It ends with ``P_ij exp(g_ij/2)``, scaled likewise to the
     second. In between, weights change at a constant rate.
 
     This finds only growth relative to the mean. The mean comes from the masses in the data; without
@@ -51,10 +51,10 @@ class GrowthFirstCoupling(BlockCoupling):
         more dimensions, all distances are similar and carry little information.
 
     Notes ----- Snapshots cannot tell growth from drift: cells that moved look like cells that died
-    here and were born there. In five dimensions, a drift of two standard deviations with no growth
-    at all looks like a loss of 14 % of the mass midway with unbalanced weights, 9 % with the
-    density ratio, and 25 % with a ratio without ``least_sample``. Growth of single cells is a
-    hypothesis until counts, clones or proliferation scores support it.
+    here and were born there. In five dimensions, a drift of two standard deviations without growth
+    looks like lost mass midway: 14 % with unbalanced weights, 9 % with the density ratio, and 25 %
+    with a ratio without ``least_sample``. Growth of single cells is a hypothesis until counts,
+    clones or proliferation scores support it.
 
     Examples
     --------
