@@ -118,13 +118,15 @@ class WassersteinLagrangianFlow(ConditionedEstimator):
     Neklyudov, Brekelmans, Tong, Atanackovic, Liu, Makhzani. A computational framework for solving
     Wasserstein Lagrangian flows. ICML 2024, arXiv 2310.10649.
 
-    Notes ----- The reference solves the game from independent pairs. Here the static problem is
-    solved first and gives the pairs and, in closed form, the path of each; a potential bends the
-    paths by descending their own action. The game of the paper is played where the pairs come from
-    another coupling, or where ``curve_fraction`` asks for it. The potential is fitted by regression
-    on the drift of the pairs' paths, which needs no Laplacian; the curve ascends the
-    Hamilton-Jacobi residual. If the residual grows instead, the curve is reset to its best state
-    and its learning rate is halved.
+    Notes
+    -----
+    The reference solves the game from independent pairs. Here the static problem is solved first
+    and gives the pairs and, in closed form, the path of each; a potential bends the paths by
+    descending their own action. The game of the paper is played where the pairs come from another
+    coupling, or where ``curve_fraction`` asks for it. The potential is fitted by regression on the
+    drift of the pairs' paths, which needs no Laplacian; the curve ascends the Hamilton-Jacobi
+    residual. If the residual grows instead, the curve is reset to its best state and its learning
+    rate is halved.
 
     Examples
     --------

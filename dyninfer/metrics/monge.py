@@ -115,9 +115,11 @@ def monge_gap(
         If there are fewer than ten pairs per feature: covariances, and with them ``upper``, are
         then biased downwards (by 5 % at ten pairs per feature, 10 % at five).
 
-    Notes ----- For ``p=2``, ``W_2² ≥ |m_x − m_y|² + tr(Σ_x + Σ_y − 2 (Σ_x^½ Σ_y Σ_x^½)^½)`` [2]_
-    gives ``upper``; for ``p=1``, ``W_1 ≥ |m_x − m_y|`` does. Entropic values are not offered,
-    because they differ from the exact ones by about ``ε log n``.
+    Notes
+    -----
+    For ``p=2``, ``W_2² ≥ |m_x − m_y|² + tr(Σ_x + Σ_y − 2 (Σ_x^½ Σ_y Σ_x^½)^½)`` [2]_ gives
+    ``upper``; for ``p=1``, ``W_1 ≥ |m_x − m_y|`` does. Entropic values are not offered, because
+    they differ from the exact ones by about ``ε log n``.
 
     References
     ----------

@@ -61,8 +61,10 @@ def wasserstein(
     ValueError
         If a sample or its weights are unusable, or the samples are too many to solve exactly.
 
-    Notes ----- The network simplex of POT [1]_; one feature is solved by sorting. The cost is
-    checked against the dual bound, with a warning if they differ.
+    Notes
+    -----
+    The network simplex of POT [1]_; one feature is solved by sorting. The cost is checked against
+    the dual bound, with a warning if they differ.
 
     .. [1] Flamary et al., POT: Python Optimal Transport, JMLR 22 (2021).
 
@@ -113,8 +115,10 @@ def sliced_wasserstein(
     x_weights, y_weights, max_samples
         As in :func:`wasserstein`.
 
-    Notes ----- In two or more dimensions, lengths below 1e-16 of the spread of the samples are lost
-    to rounding in projections.
+    Notes
+    -----
+    In two or more dimensions, lengths below 1e-16 of the spread of the samples are lost to rounding
+    in projections.
 
     References
     ----------

@@ -103,8 +103,10 @@ def segment_tracks(
     TypeError, ValueError
         If the data or a setting are invalid; the message names them.
 
-    Notes ----- The computing time grows with the cube of the length of a track: a third of a second
-    for 200 frames. In tracks of more than 300 frames, with missing frames or with an error for each
+    Notes
+    -----
+    The computing time grows with the cube of the length of a track: a third of a second for 200
+    frames. In tracks of more than 300 frames, with missing frames or with an error for each
     position, changes are searched at every second (third, fourth ...) position only.
 
     Examples

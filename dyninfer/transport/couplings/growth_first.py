@@ -50,11 +50,13 @@ class GrowthFirstCoupling(BlockCoupling):
         Number of leading principal axes of the two samples on which growth is told from motion. In
         more dimensions, all distances are similar and carry little information.
 
-    Notes ----- Snapshots cannot tell growth from drift: cells that moved look like cells that died
-    here and were born there. In five dimensions, a drift of two standard deviations without growth
-    looks like lost mass midway: 14 % with unbalanced weights, 9 % with the density ratio, and 25 %
-    with a ratio without ``least_sample``. Growth of single cells is a hypothesis until counts,
-    clones or proliferation scores support it.
+    Notes
+    -----
+    Snapshots cannot tell growth from drift: cells that moved look like cells that died here and
+    were born there. In five dimensions, a drift of two standard deviations without growth looks
+    like lost mass midway: 14 % with unbalanced weights, 9 % with the density ratio, and 25 % with a
+    ratio without ``least_sample``. Growth of single cells is a hypothesis until counts, clones or
+    proliferation scores support it.
 
     Examples
     --------
