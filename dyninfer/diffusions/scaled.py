@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dyninfer.diffusions.diffusion import Diffusion, Motion, MotionAndScore, Time, batch_times
 from dyninfer.learning.scaling import Scaling
+from dyninfer.learning.slabs import slabs
 from dyninfer.learning.warn import warn
 
 
@@ -60,9 +61,11 @@ def fields_at(
 def _warn_of_overflow(name: str, values: ndarray) -> None:
     """Warn where a field ``(n,)`` or ``(n, d)`` is not finite."""
     n = len(values)
-    is_finite = np.isfinite(values).reshape(n, -1)
-    n_whole = int(is_finite.all(1).sum())
-    n_lost = n - n_whole
+    n_lost = 0
+    for slab in slabs(n):
+        rows = values[slab]
+        is_finite = np.isfinite(rows).reshape(len(rows), -1)
+        n_lost += int((~is_finite.all(1)).sum())
     if n_lost:
         warn(
             f"the {name} is not finite in {n_lost} of {n} states, which lie too far from the data "
