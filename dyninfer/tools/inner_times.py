@@ -6,7 +6,7 @@ import json
 import time
 import warnings
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -99,12 +99,17 @@ class InnerTimes:
         """Number of inner times and of subsamples."""
         return f"at {n_places} inner times of {self.n_subsamples} subsamples"
 
+    @cached_property
+    def _digest(self) -> str:
+        # Once: the identity of every score asks for it, and it reads all cells.
+        return self.data.digest()
+
     def task(self, model: Estimator, fold: Fold) -> Task:
         """Score of a candidate in one fold."""
         parts = [
             "tune",
             dyninfer.__version__,
-            self.data.digest(),
+            self._digest,
             type(model).__qualname__,
             fingerprint(model),
             repr(fold.time),

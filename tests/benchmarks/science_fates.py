@@ -10,7 +10,8 @@ differentiated at day 6 from truth and prediction; "undifferentiated" are those 
     python tests/benchmarks/science_fates.py counts --seed 0
 
 "plans" pulls simulated fates back along plans whose regularisation is that of the noise: the bridge of a Brownian motion of
-variance ``σ² Δt`` is the plan of squared distances with ``ε = 2 σ² Δt``, here times some factors. "counts" are cells of a gene
+variance ``σ² Δt`` is the plan of squared distances with ``ε = 2 σ² Δt``, here times some factors, beside a tenth of the mean squared
+distance; each without growth, and with the growth of the simulator. "counts" are cells of a gene
 network, seen as counts of few molecules: on them the regularisation of plans was chosen, which says how much noise all
 methods get. No clone had a part in that.
 """
@@ -33,6 +34,8 @@ from dyninfer.learning.random import numpy_stream, stream, subseed
 from dyninfer.simulation.solvers import SRA1
 from dyninfer.simulators.branching import branch
 from dyninfer.tools import fate_baselines
+from dyninfer.tools.fate_baselines import Plans, pulled_back
+from dyninfer.tools.fate_ends import Ends
 
 # Labels with few cells are one: their order is that of the table of results.
 LABELS = ("Monocyte", "Neutrophil", "Baso", "Mast", "Meg", "undiff", "other")
@@ -46,7 +49,7 @@ PARTS = (0.0, 0.5)
 # Of plans, in units of the mean squared distance: what fates without a model are pulled back by.
 REGULARIZATION = 0.1
 # Regularisations, in units of that of the noise.
-FACTORS = (0.25, 0.5, 1.0, 2.0)
+FACTORS = (0.5, 1.0, 2.0)
 # Regularisations, in units of the mean squared distance.
 REGULARIZATIONS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
 # Times of the network, whose fates are those of the last, and molecules of a gene at a level of one.
@@ -268,36 +271,29 @@ def score_simulated(options: argparse.Namespace) -> pd.DataFrame:
     return pd.DataFrame(rows).drop_duplicates(["cells", "prediction"])
 
 
-def mean_cost(x: np.ndarray, y: np.ndarray) -> float:
-    """Mean squared distance, which plans have as their unit."""
-    distance = x.mean(0) - y.mean(0)
-    return float((distance**2).sum() + x.var(0).sum() + y.var(0).sum())
-
-
 def score_plans(options: argparse.Namespace) -> pd.DataFrame:
-    """Mean squared error of fates pulled back along plans, by their regularisation."""
+    """Mean squared error of fates pulled back along plans, by their noise and with growth known."""
     rows = []
-    regularization = fate_baselines.REGULARIZATION
     for name, (simulator, times, other) in SIMULATED.items():
         adata = simulated_cells(options, name)
         states = np.asarray(adata.X)
-        samples = [states[(adata.obs["time"] == time).to_numpy()] for time in times]
-        sources = samples[0][: options.sources]
+        rows_of = {time: np.flatnonzero(adata.obs["time"] == time) for time in times}
+        end_rows = rows_of.pop(times[-1])
+        upper = is_upper(states[end_rows], other)
+        ends = Ends(("lower", "upper"), states[end_rows], upper.astype(int))
+        rates_of_cells = simulator.growth(0.0, torch.as_tensor(states)).numpy()
+        sources = rows_of[times[0]][: options.sources]
         span = times[-1] - times[0]
-        truth = true_fates(simulator, sources, span, other, options.clones, options.seed)
-        for factor in FACTORS:
-            onward = np.stack([1 - is_upper(samples[-1], other), is_upper(samples[-1], other)], 1)
-            for k in reversed(range(len(times) - 1)):
-                epsilon = 2 * factor * simulator.sigma**2 * (times[k + 1] - times[k])
-                relative = epsilon / mean_cost(samples[k], samples[k + 1])
-                fate_baselines.REGULARIZATION = relative
-                pair = (samples[k], samples[k + 1])
-                onward = fate_baselines._carried(*pair, onward, True, options.seed)
-            fate_baselines.REGULARIZATION = regularization
-            shares = onward[: len(sources), 1] / onward[: len(sources)].sum(1)
-            mse = ((shares - truth) ** 2).mean()
-            rows.append({"cells": name, "factor": factor, "mse": mse})
-            print(rows[-1], flush=True)
+        truth = true_fates(simulator, states[sources], span, other, options.clones, options.seed)
+        for factor in (None, *FACTORS):
+            variance = None if factor is None else factor * simulator.sigma**2
+            for growth in (None, rates_of_cells):
+                plans = Plans(True, options.seed, variance, growth)
+                fates = pulled_back(states, rows_of, times[-1], list(rows_of), ends, plans)
+                error = fates[sources, 1] - truth
+                row = {"cells": name, "factor": factor, "growth": growth is not None}
+                rows.append(row | {"mse": (error**2).mean(), "bias": error.mean()})
+                print(rows[-1], flush=True)
     return pd.DataFrame(rows)
 
 
@@ -357,7 +353,7 @@ def score_counts(options: argparse.Namespace) -> pd.DataFrame:
     regularization = fate_baselines.REGULARIZATION
     for epsilon in REGULARIZATIONS:
         fate_baselines.REGULARIZATION = epsilon
-        # All of the answer is that of the plans.
+        # All of the answer is that of the plans, whose regularisation no noise says.
         fates = di.tl.fates(model, adata, "label", n_draws=1, noise=0.0, transport=1.0)
         answers[f"plans, {epsilon:g}"] = fates["A"]
     fate_baselines.REGULARIZATION = regularization

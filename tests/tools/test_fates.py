@@ -16,7 +16,7 @@ from dyninfer.diffusions import Diffusion
 from dyninfer.simulators.branching import branch
 from dyninfer.tools import fates, transition_table
 
-CERTAIN = pytest.mark.filterwarnings("ignore:fates are certainties")
+CERTAIN = pytest.mark.filterwarnings("ignore:all fates are 0 or 1")
 pytestmark = [
     pytest.mark.filterwarnings("ignore:the simulated mass is far"),
     pytest.mark.filterwarnings("ignore:the effective sample size"),
@@ -29,6 +29,8 @@ def still(t, x):
 
 
 NOISY = Diffusion(drift=still, diffusion=0.5)
+# With a score, a process can be run with any noise. This one is of cells all over the place.
+SCORED = Diffusion(drift=still, diffusion=0.0, score=still)
 FLOW = Diffusion(drift=lambda t, x: 2 * x.sign())
 
 
@@ -223,7 +225,7 @@ def test_intervals_cover_the_truth_and_errors_are_those_of_the_draws():
 
 
 def test_without_noise_fates_are_certainties_and_refits_give_an_interval(adata):
-    with pytest.warns(UserWarning, match="fates are certainties"):
+    with pytest.warns(UserWarning, match="all fates are 0 or 1"):
         table = fates(fitted(adata, FLOW), adata, "label")
     assert adata.uns["dyninfer_fates"]["kind"] == "certainties"
     # Twelve cells, and one path each.
@@ -318,7 +320,7 @@ def test_mixing_moves_fates_to_the_shares_of_the_end():
 def test_with_plans_fates_of_a_flow_are_no_certainties(adata):
     model = fitted(adata, FLOW)
     with warnings.catch_warnings():
-        warnings.filterwarnings("error", "fates are certainties")
+        warnings.filterwarnings("error", "all fates are 0 or 1")
         fates(model, adata, "label", transport=0.5, of="lineage")
     assert adata.uns["dyninfer_fates"]["kind"] == "probabilities"
 
@@ -348,6 +350,62 @@ def test_a_part_of_the_answer_is_pulled_back_along_plans(of):
     assert adata.uns["dyninfer_fates"]["transport"] == 0.25
     both = fates(model, adata, "label", transport=0.25, mix=0.5, **options)
     np.testing.assert_allclose(both[is_early], 0.5 * third[is_early] + 0.25, atol=1e-12)
+
+
+def test_plans_of_known_growth_have_the_noise_of_the_simulation():
+    # Schrödinger's bridge of a Brownian motion from N(0, 1) to N(0, 1 + σ²): that motion itself.
+    rng = np.random.default_rng(0)
+    early = rng.normal(size=500)
+    late = rng.normal(size=500) * np.sqrt(1.5)
+    x = np.concatenate([early, late]).astype(np.float32)
+    obs = pd.DataFrame({"time": np.repeat([0.0, 2.0], 500)}, index=np.arange(1000).astype(str))
+    obs["label"] = np.where(x > 0, "right", "left")
+    adata = ad.AnnData(np.stack([x, np.zeros_like(x)], 1), obs=obs)
+    adata.obs["growth"] = 0.0
+    model = fitted(adata, SCORED, use_rep="X")
+    options = {"growth_key": "growth", "n_draws": 1, "transport": 1.0}
+    # σ² Δt = 0.5 with σ² = 2 noise.
+    table = fates(model, adata, "label", noise=0.125, **options)
+    expected = norm.cdf(early / np.sqrt(0.5))
+    assert np.abs(table["right"].iloc[:500] - expected).mean() < 0.03
+    # A tenth of the mean squared distance, where nothing is said of the noise, is sharper.
+    sharp = fates(model, adata, "label", noise=0.0, **options)
+    assert np.abs(sharp["right"].iloc[:500] - expected).mean() > 0.05
+
+
+def test_plans_follow_a_known_growth():
+    adata = line(n_start=200)
+    x = adata.obsm["X_pca"]
+    # Two groups that stay where they are. The right one grows ninefold, so that a plan of equal
+    # growth carries cells of the left one across.
+    x[:400, 0] = np.where(np.arange(400) % 2, 0.5, -0.5)
+    x[400:, 0] = np.where(np.arange(400) % 10, 0.5, -0.5)
+    adata.obs["label"] = np.where(x[:, 0] > 0, "right", "left")
+    adata.obs["growth"] = np.where(x[:, 0] > 0, np.log(9), 0.0)
+    model = fitted(adata, SCORED)
+    last = adata.obs["time"].eq(1).to_numpy()
+    options = {"transport": 1.0, "n_draws": 1, "noise": 0.05}
+    adata.obs["none"] = 0.0
+    equal = fates(model, adata, "label", growth_key="none", **options)["right"][last]
+    known = fates(model, adata, "label", growth_key="growth", **options)["right"][last]
+    is_right = x[last, 0] > 0
+    error, error_known = (np.abs(one - is_right).max() for one in (equal, known))
+    assert error_known < 0.04 < 0.2 < error
+    assert adata.uns["dyninfer_fates"]["growth_key"] == "growth"
+
+
+def test_a_growth_that_plans_cannot_follow_is_refused(adata):
+    model = fitted(adata)
+    adata.obs["growth"] = 0.0
+    with pytest.raises(ValueError, match="growth_key is for transport plans; give transport"):
+        fates(model, adata, "label", growth_key="growth")
+    adata.obs.loc["cell7", "growth"] = np.nan
+    with pytest.raises(ValueError, match="infinite in 1 of 6 cells at time 1; give every cell"):
+        fates(model, adata, "label", growth_key="growth", baselines=True)
+    # Nothing starts at the end.
+    adata.obs.loc["cell7", "growth"] = 0.0
+    adata.obs.loc["cell20", "growth"] = np.nan
+    fates(model, adata, "label", growth_key="growth", baselines=True)
 
 
 def test_baselines_of_two_groups_that_stay_apart():

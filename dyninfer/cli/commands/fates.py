@@ -55,6 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser, argv: Sequence[str]) -> None:
         help="part that is pulled back along transport plans",
     )
     parser.add_argument(
+        "--growth-key",
+        metavar="TEXT",
+        help="column of obs with the known growth of every cell, which plans follow",
+    )
+    parser.add_argument(
         "--mix",
         type=float,
         metavar="NUMBER",
@@ -77,7 +82,7 @@ def run(arguments: argparse.Namespace) -> None:
     model = load_model(arguments.model, arguments.method)
     data = read_cells(arguments, model)
     plain_names = ("label_key", "at", "states", "n_draws", "noise", "n_neighbors")
-    names = (*plain_names, "transport", "mix")
+    names = (*plain_names, "transport", "growth_key", "mix")
     options: dict[str, Any] = given(arguments, names)
 
     from dyninfer.data import keys
