@@ -91,7 +91,7 @@ def test_the_result_of_a_linear_model_is_taken_up_again(tmp_path):
 def test_the_result_of_another_model_is_not_taken_up(tmp_path):
     options = {"progress": False, "checkpoint": tmp_path / "run"}
     linear(2).fit(walks(), **options)
-    with pytest.raises(ValueError, match="is of a run with other settings"):
+    with pytest.raises(ValueError, match="belongs to a run with other settings"):
         linear(3).fit(walks(), resume=True, **options)
 
 

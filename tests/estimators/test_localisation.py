@@ -264,7 +264,7 @@ def test_errors_that_are_none_are_named():
         ({"state": Latent(dim=1)}, "state is latent"),
         ({"noise": FractionalNoise(kind="II")}, "noise.kind is 'II'"),
         ({"inference": Variational()}, "inference is Variational"),
-        ({"observation_noise": Localisation(exposure=1.5)}, "part of a frame"),
+        ({"observation_noise": Localisation(exposure=1.5)}, "share of a frame"),
         ({"observation_noise": Localisation(error=0.0)}, "error must be positive"),
         ({"observation_noise": Localisation(exposure=1.0, frame=3.0)}, "two positions"),
     ],

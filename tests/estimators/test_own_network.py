@@ -195,11 +195,11 @@ def test_masses_are_met_by_a_growth_that_the_own_network_knows_nothing_of():
         (di.ActionMatching(network="unet"), TypeError, "network must be a torch module"),
         (di.WassersteinLagrangianFlow(network=Own), TypeError, "give an instance"),
         (di.StochasticInterpolant(network=Own), TypeError, "give an instance"),
-        (di.ActionMatching(network=own(), width=64), ValueError, "width=64 is of the network"),
+        (di.ActionMatching(network=own(), width=64), ValueError, "width=64 sets the network"),
         (
             di.WassersteinLagrangianFlow(network=own(), activation="tanh"),
             ValueError,
-            "activation='tanh' is of the network",
+            "activation='tanh' sets the network",
         ),
     ],
 )

@@ -255,7 +255,7 @@ def test_labels_that_may_be_wrong_take_covariates_too():
         (di.Covariates("~ weight"), "lack the covariate 'weight'"),
         (di.Covariates("~ dose") + di.Covariates("~ dose + sex"), "'dose' twice"),
         (di.Covariates("~ dose", jumps=["well>dead"]), "no state 'dead'"),
-        (di.Covariates("~ dose + twice"), "follow from one another"),
+        (di.Covariates("~ dose + twice"), "linearly dependent"),
         (di.Covariates("~ flat"), "'flat' is the same in all intervals"),
         (di.Periods([3.0, 2.0]), "increasing"),
         (di.Periods([1000.0]), "'time 1000 on' is the same"),

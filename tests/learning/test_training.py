@@ -552,7 +552,7 @@ def resume(path, **changed):
 )
 def test_a_checkpoint_of_another_run_is_refused_by_what_differs(tmp_path, changed, named):
     resume(tmp_path / "run.pt")
-    with pytest.raises(ValueError, match=f"run.pt' is of a run with other {named}; remove it"):
+    with pytest.raises(ValueError, match=f"run.pt' belongs to a run with other {named}; remove it"):
         resume(tmp_path / "run.pt", **changed)
 
 

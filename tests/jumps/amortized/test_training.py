@@ -53,7 +53,7 @@ def test_a_finished_training_can_be_made_longer_but_not_otherwise_changed(tmp_pa
     metadata, _ = read_model(tmp_path / "jump.safetensors")
     assert metadata["training"]["steps_done"] == 20
     assert pd.read_csv(tmp_path / "jump_losses.csv")["step"].tolist() == [4, 8, 12, 16, 20]
-    with pytest.raises(ValueError, match="is of a run with other settings"):
+    with pytest.raises(ValueError, match="belongs to a run with other settings"):
         train_network(replace(TINY, width=9, steps=20), tmp_path, CPU)
 
 
@@ -130,7 +130,7 @@ def test_a_wider_training_is_told_of_exact_labels_and_is_taken_up_again(tmp_path
     assert (told.noise == 0).all()
     with pytest.raises(ValueError, match="exact=True cannot be used: this network"):
         infer(statistics, weights=start, exact=True)
-    with pytest.raises(ValueError, match="is of a run with other first weights"):
+    with pytest.raises(ValueError, match="belongs to a run with other first weights"):
         train_network(config, folder, CPU)
 
 
