@@ -138,15 +138,19 @@ def dense_rows(array: Any, rows: ndarray, name: str = "X") -> ndarray:
         If the values are not numbers.
     """
     shape = array.shape[1:]
-    columns = int(np.prod(shape))
+    check_size(len(rows), int(np.prod(shape)), name)
+    return as_floats(array[rows], name)
+
+
+def check_size(n_rows: int, n_columns: int, name: str) -> None:
+    """Raise a MemoryError if so many rows are too large to be held dense at once."""
     # Four bytes a number.
-    gigabytes = 4 * len(rows) * columns / 1e9
+    gigabytes = 4 * n_rows * n_columns / 1e9
     if gigabytes > DENSE_LIMIT_GB:
         raise MemoryError(
-            f"{name} as a dense {len(rows)} x {columns} array takes {gigabytes:.1f} GB; "
+            f"{name} as a dense {n_rows} x {n_columns} array takes {gigabytes:.1f} GB; "
             f"reduce it first (sc.pp.pca(adata)) and give use_rep='X_pca'"
         )
-    return as_floats(array[rows], name)
 
 
 def column_names(values: Any) -> tuple[str, ...] | None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import shutil
 import tempfile
 import threading
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy import ndarray
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from dyninfer.data.arrays import as_floats, dense_rows
-from dyninfer.learning.slabs import slabs
+from dyninfer.data.arrays import as_floats, check_size, dense_rows
+from dyninfer.learning.slabs import SLAB, slabs
 
 # Bytes of all rows together from which on they stay on disk: a laptop holds a few times as much,
 # and reading from memory is simpler.
@@ -37,6 +38,14 @@ class LazyRows(NDArrayOperatorsMixin):
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    def __iter__(self) -> Iterator[ndarray]:
+        for slab in slabs(len(self)):
+            yield from self[slab]
+
+    def __repr__(self) -> str:
+        n, n_features = self.shape
+        return f"<{type(self).__name__} of {n} x {n_features} {self.dtype}>"
 
     def __getitem__(self, index: Any) -> ndarray:
         if isinstance(index, tuple):
@@ -86,6 +95,8 @@ class StoredRows(LazyRows):
         self.shape = (0, n_features)
         self.dtype = np.dtype(dtype)
         self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+        # Without a warning of a file that was left open.
+        weakref.finalize(self, self._file.close)
         # A place in a file belongs to one reader at a time.
         self._lock = threading.Lock()
 
@@ -94,7 +105,11 @@ class StoredRows(LazyRows):
         rows = np.ascontiguousarray(values, dtype=self.dtype)
         with self._lock:
             self._file.seek(len(self) * self._row_size)
-            self._file.write(_as_bytes(rows))
+            view = _as_bytes(rows)
+            # A system takes two gigabytes at once, and less where a disk is nearly full.
+            while len(view):
+                n_written = self._file.write(view)
+                view = view[n_written:]
             self.shape = (len(self) + len(rows), self.shape[1])
 
     def rows(self, numbers: ndarray) -> ndarray:
@@ -163,6 +178,8 @@ def _stored(array: Any, groups: Sequence[ndarray], name: str) -> list[StoredRows
     double = np.dtype(array.dtype).itemsize >= 8
     dtype = np.float64 if double else np.float32
     n_features = array.shape[1]
+    # As many are in memory at once.
+    check_size(min(SLAB, n_rows), n_features, name)
     _check_disk(n_rows * n_features * np.dtype(dtype).itemsize, name)
     stored = [StoredRows(n_features, dtype) for _ in groups]
     for slab in slabs(array.shape[0]):

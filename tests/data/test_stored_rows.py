@@ -1,6 +1,8 @@
 """Rows that stay in a file answer as an array does, and a fit of them is that of memory."""
 
 import copy
+import gc
+import io
 import pickle
 import shutil
 
@@ -12,6 +14,7 @@ import pytest
 import torch
 
 import dyninfer as di
+from dyninfer.data import arrays
 from dyninfer.data import stored_rows as module
 from dyninfer.data.stored_rows import StoredRows, groups_of_rows
 from dyninfer.learning import slabs
@@ -86,6 +89,53 @@ def test_whatever_else_is_asked_is_asked_of_all_rows(stored):
     np.testing.assert_array_equal(np.concatenate(stored), np.concatenate([array, states()[1::2]]))
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(rows)), array)
     np.testing.assert_array_equal(copy.deepcopy(rows), array)
+
+
+def test_rows_are_one_after_another_and_a_table_takes_them(stored):
+    rows, array = stored[0], states()[::2]
+    np.testing.assert_array_equal(list(rows), array)
+    np.testing.assert_array_equal(pd.DataFrame(rows), array)
+    assert repr(rows) == "<StoredRows of 300 x 3 float32>"
+
+
+class Reluctant(io.RawIOBase):
+    """A file that takes and gives seven bytes at once."""
+
+    def __init__(self):
+        self.inner = io.BytesIO()
+
+    def seek(self, offset, whence=0):
+        return self.inner.seek(offset, whence)
+
+    def write(self, view):
+        return self.inner.write(view[:7])
+
+    def readinto(self, view):
+        return self.inner.readinto(view[:7])
+
+
+def test_a_system_that_writes_a_part_is_asked_again():
+    rows = StoredRows(FEATURES, np.float32)
+    rows._file.close()
+    rows._file = Reluctant()
+    rows.append(states()[:20])
+    rows.append(states()[20:50])
+    np.testing.assert_array_equal(rows, states()[:50])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_file_goes_with_its_rows_in_silence():
+    rows = StoredRows(FEATURES, np.float32)
+    file = rows._file
+    del rows
+    gc.collect()
+    assert file.closed
+
+
+def test_what_is_too_wide_to_be_read_in_parts_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(arrays, "DENSE_LIMIT_GB", 1e-9)
+    with pytest.raises(MemoryError, match="600 x 3 array .* reduce it first"):
+        di.Snapshots.from_anndata(backed(tmp_path, cells()), time_key="day")
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
