@@ -16,7 +16,7 @@ from torch import Tensor
 from dyninfer.data.paths import Paths
 from dyninfer.data.paths.observed import digest
 from dyninfer.diffusions import ScaledDiffusion
-from dyninfer.diffusions.regression.coefficients import coefficient_table, mean_gap, whole_states
+from dyninfer.diffusions.regression.coefficients import coefficient_table, usual_gap, whole_states
 from dyninfer.diffusions.regression.cures import finite_steps, noisy_observations
 from dyninfer.diffusions.regression.increments import Increments, columns_at
 from dyninfer.diffusions.regression.inertia import InertialDiffusion, check_velocities
@@ -149,7 +149,7 @@ class KramersMoyal(PathEstimator):
         states = whole_states(data)
         facts: dict[str, Any] = {}
         if self.inertia:
-            facts["gap"] = mean_gap(data)
+            facts["gap"] = usual_gap(data)
         libraries = {"drift": self.drift, "squared_noise": self.squared_noise}
         for name, library in libraries.items():
             if isinstance(library, Library):

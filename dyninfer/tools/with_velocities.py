@@ -37,7 +37,8 @@ def with_velocities(paths: Paths) -> Paths:
     Raises
     ------
     TypeError, ValueError
-        If these are no paths, if states are labels, or a path has only one whole observation.
+        If these are no paths, states are labels, features are velocities already, or a path has
+        only one whole observation.
 
     Examples
     --------
@@ -53,6 +54,13 @@ def with_velocities(paths: Paths) -> Paths:
         )
     if paths.discrete:
         raise TypeError("velocities are of positions, and these paths have discrete states")
+    velocities = [f"v_{feature}" for feature in paths.features]
+    for name in velocities:
+        if name in paths.features:
+            raise ValueError(
+                f"there is a feature {quoted(name)} already, as velocities are called; give paths "
+                "of positions alone"
+            )
     every_time = []
     every_state = []
     rows = []
@@ -76,7 +84,6 @@ def with_velocities(paths: Paths) -> Paths:
         every_state.append(np.concatenate([half_way, velocity], axis=1))
         rows.append(first_row + whole[:-1])
         first_row += len(times)
-    velocities = [f"v_{feature}" for feature in paths.features]
     return replace(
         paths,
         times=tuple(every_time),

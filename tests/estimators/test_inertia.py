@@ -127,6 +127,15 @@ def test_a_fitted_oscillator_moves_as_its_closed_forms_say(model):
     np.testing.assert_allclose(states[:, -1].var(0), np.diag(STATIONARY), rtol=share)
 
 
+def test_long_breaks_make_no_longer_steps():
+    times, states = oscillators(n=12, length=100)
+    later = np.where(np.arange(101) < 50, times, times + 1e4)
+    paths = di.Paths(times=[times] * 11 + [later], states=list(states[:, :, :1]))
+    with_break = di.tl.with_velocities(paths)
+    model = di.KramersMoyal(drift=LINEAR, inertia=True, observation_noise="averaged")
+    assert model.facts(with_break)["gap"] == pytest.approx(0.1)
+
+
 def test_positions_have_no_noise_and_move_by_the_velocity(model):
     x = torch.tensor([[0.3, -0.7], [1.0, 2.0]], dtype=torch.float64)
     speed = model.process_.drift(0.0, x)[:, 0]
@@ -174,6 +183,9 @@ def test_what_is_no_track_is_named():
         di.tl.with_velocities(di.Paths(times=[[0, 1]], states=[[0, 1]]))
     with pytest.raises(ValueError, match="path '0' has fewer than two whole observations"):
         di.tl.with_velocities(di.Paths(times=[[0]], states=[[0.5]]))
+    both = di.tl.with_velocities(di.Paths(times=[[0, 1, 3]], states=[[0.5, 1.0, 2.0]]))
+    with pytest.raises(ValueError, match="a feature 'v_x0' already"):
+        di.tl.with_velocities(both)
 
 
 @pytest.mark.parametrize(

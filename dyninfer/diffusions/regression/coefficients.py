@@ -45,11 +45,10 @@ def whole_states(paths: Paths) -> ndarray:
     return every_row.astype(np.float64)
 
 
-def mean_gap(paths: Paths) -> float:
-    """Mean time between observations, in time units."""
-    spans = [times[-1] - times[0] for times in paths.times]
-    n_gaps = sum(len(times) - 1 for times in paths.times)
-    return float(sum(spans) / n_gaps)
+def usual_gap(paths: Paths) -> float:
+    """Median time between observations, in time units: a few long breaks do not count."""
+    gaps = [np.diff(times) for times in paths.times]
+    return float(np.median(np.concatenate(gaps)))
 
 
 def coefficient_table(

@@ -29,7 +29,7 @@ class InertialDiffusion(LibraryDiffusion):
     scaling : Scaling
         Of positions and velocities, which each have a shift and a unit.
     gap : float
-        Mean time between observations, scaled: longer steps would miss how a particle swings.
+        Usual time between observations, scaled: longer steps would miss how a particle swings.
     """
 
     def __init__(
