@@ -169,7 +169,7 @@ class StochasticInterpolant(ConditionedEstimator):
         if self.linear_part and not self._has_moments():
             name = "interpolant" if self.bridge_sigma is None else "bridge_sigma"
             raise ValueError(
-                "linear_part=True takes moments of pairs on a curve of ours between snapshots, "
+                "linear_part=True needs pairs of cells and a built-in curve between them, "
                 f"found {name}={brief(getattr(self, name))}; leave one of the two out"
             )
         if self.second not in get_args(Second):
