@@ -30,8 +30,9 @@ MASS_PENALTY = 1.0
 # Where growth is known, mass need not be lost to make up for it; some slack is left for the luck of
 # sampling. Chosen among 1, 4 and no slack in two simulators, with seeds that no table reports.
 KNOWN_MASS_PENALTY = 4.0
-# Of log-masses: a cell that leaves e^-30 of what another does leaves none.
-FEWEST_DESCENDANTS = -30.0
+# Of log-masses: a cell that leaves e^-16 of what another does counts for nothing, and is still part
+# of a block, which leaves out shares below 1e-12.
+FEWEST_DESCENDANTS = -16.0
 # Cells a side of a block: its plan takes 32 MB.
 BLOCK = 2000
 

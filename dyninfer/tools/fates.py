@@ -93,10 +93,11 @@ def fates(
         lower if the two err in different cells.
     growth_key : str, optional
         Column of ``obs`` with birth less death of every cell, per unit of time, if that is known
-        from elsewhere, such as a dye that dilutes. Plans then follow it, and have the noise of the
-        simulation where ``noise`` is a positive number: ``ε = 4 noise Δt``, that of its bridge.
-        Snapshots alone hardly tell growth from motion, and an unknown growth is the largest error
-        of plans; there ε is a tenth of the mean squared distance.
+        from elsewhere, such as a dye that dilutes. Plans then follow it. If ``noise`` is a positive
+        number, they also have the noise of the simulation, with the ``ε = 4 noise Δt`` of its
+        bridge, or a hundredth of the mean squared distance if that is more. If growth or noise is
+        missing, ε is a tenth. Snapshots alone hardly tell growth from motion, and an unknown growth
+        is the largest error of plans.
     mix : float in [0, 1]
         Share of the result that comes from the shares of the labels at the end, the same for every
         cell. This makes fates less sharp, and often better. :func:`score_fates` chooses it from

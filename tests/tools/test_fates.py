@@ -392,6 +392,10 @@ def test_plans_follow_a_known_growth():
     error, error_known = (np.abs(one - is_right).max() for one in (equal, known))
     assert error_known < 0.04 < 0.2 < error
     assert adata.uns["dyninfer_fates"]["growth_key"] == "growth"
+    # Cells that leave next to nothing have fates too.
+    adata.obs["vast"] = 1e4 * adata.obs["growth"]
+    vast = fates(model, adata, "label", growth_key="vast", **options)
+    assert vast.notna().all(axis=None)
 
 
 def test_a_growth_that_plans_cannot_follow_is_refused(adata):

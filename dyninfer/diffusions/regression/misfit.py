@@ -59,7 +59,7 @@ def _say_what_is_remembered(
             warn(
                 f"neighbouring velocities correlate by {persistence:.2g}, too little to tell "
                 "friction: a particle forgets its velocity within a gap, or positions have errors; "
-                "observe more often and more exactly, or leave inertia out"
+                "observe more often and more exactly, or fit positions alone"
             )
             return
     memory = increments.memory(step - along * increments.gap[:, None])
@@ -78,8 +78,8 @@ def _say_what_is_remembered(
     if not expected and memory > _NOTABLE_CORRELATION:
         warn(
             f"neighbouring increments correlate by {memory:.2g}: for velocities computed from "
-            "differences use observation_noise='averaged'; positions of a particle with "
-            "inertia, or with memory, are no such process: give velocities, or use "
+            "differences use observation_noise='averaged'; for positions of a particle with "
+            "inertia use inertia=True and di.tl.with_velocities(paths); for other memory use "
             "FractionalSDE"
         )
 
