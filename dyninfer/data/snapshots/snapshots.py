@@ -193,7 +193,7 @@ class Snapshots:
             raise ValueError(
                 f"hold_out leaves {remaining.tolist()}; at least two times must remain"
             )
-        picks = [(self.index(t), slice(None)) for t in remaining]
+        picks = [(self.index(t), None) for t in remaining]
         return self._take(picks)
 
     def split(self, fraction: float, seed: int = 0, least: int = 2) -> tuple[Snapshots, Snapshots]:
@@ -287,13 +287,21 @@ class Snapshots:
         return reading.to_anndata(self)
 
     def _take(self, picks: Sequence[tuple[int, Any]]) -> Snapshots:
-        """Some rows of some times: pairs of the number of a time and what selects its rows."""
+        """Some rows of some times: pairs of the number of a time and what selects its rows.
+
+        None selects all: those of a large file are not read.
+        """
         columns: dict[str, Any] = {}
         for name in ("samples", "weights", "conditions", "growth", "names"):
             values = getattr(self, name)
             if values is None:
                 continue
-            selected = [values[k][rows] for k, rows in picks]
+            selected = []
+            for k, rows in picks:
+                own = values[k]
+                if rows is not None:
+                    own = own[rows]
+                selected.append(own)
             columns[name] = tuple(selected)
         numbers = [k for k, _ in picks]
         if self.masses is not None:
