@@ -36,7 +36,7 @@ from dyninfer.jumps.posterior.network import read_by_network
 from dyninfer.jumps.posterior.refine import groups_of, refine
 from dyninfer.jumps.posterior.residuals import warn_of_residuals
 from dyninfer.jumps.posterior.result import JumpResult
-from dyninfer.jumps.posterior.starts import crude_starts, log_rate_prior
+from dyninfer.jumps.posterior.starts import crude_starts, exact_starts, log_rate_prior
 from dyninfer.jumps.settings import (
     Clones,
     Confusion,
@@ -310,7 +310,7 @@ class JumpInference:
         n_observed = data.n_observed
         if isinstance(self.observation, ExactLabels):
             # Labels that are thinned out help where they may be wrong.
-            generators = generators[:1]
+            generators = exact_starts(starts.counts, design.scheme.allowed)
             n_observed = starts.counts.n_observed
         result = fit_covariates(problem, generators, n_observed, max_steps)
         self.observation.warn_of_fit(emission, result.emission, names)

@@ -22,10 +22,11 @@ from dyninfer.jumps.posterior.optimise import (
     check_possible,
     check_start,
     floored_inverse,
+    highest,
     maximise,
 )
 from dyninfer.jumps.posterior.panel_objective import PanelObjective
-from dyninfer.jumps.posterior.starts import LEAST_JUMPS, LogRatePrior
+from dyninfer.jumps.posterior.starts import LogRatePrior, exact_starts
 from dyninfer.jumps.process import MarkovJump
 
 LogDensity = Callable[[Tensor], Tensor]
@@ -311,7 +312,8 @@ def fit_panel(
         Which jumps are allowed and how their rates hang together; by default all, each with its own
         rate.
     start : Tensor, ``(..., S, S)``, optional
-        Generators to start from; by default the crude ones.
+        Generators to start from. By default, transitions over time; where gaps are long, four times
+        as much as well, and the better of both fits.
     prior : callable, ``(..., E) -> (...)``, optional
         Log-density of the log-rates of the allowed jumps.
     max_iter : int
@@ -337,32 +339,36 @@ def fit_panel(
         allowed = scheme.allowed
         if isinstance(counts, PanelCounts):
             allowed = allowed.to(counts.gaps.device)
-        start = counts.crude_generator(allowed, least=LEAST_JUMPS)
+        starts = exact_starts(counts, allowed)
+    else:
+        starts = start.unsqueeze(0)
     if isinstance(counts, PanelPairs):
-        return _fit_pairs(counts, scheme, start, prior, max_iter)
+        return _fit_pairs(counts, scheme, starts, prior, max_iter)
     # The search runs where the counts are.
     device = counts.gaps.device
     scheme = scheme.to(device)
-    start = start.to(device)
+    starts = starts.to(device)
     problem = PanelProblem(counts, scheme, prior)
     of_counts = counts.gaps.shape[:-1]
-    of_starts = start.shape[:-2]
+    of_starts = starts.shape[1:-2]
     # By numpy, as torch's function first imports symbolic algebra.
     batch = torch.Size(np.broadcast_shapes(of_counts, of_starts))
-    theta = scheme.parameters_of(start.to(torch.float64))
-    theta = theta.expand(*batch, -1)
-    theta = theta.reshape(batch.numel(), -1)
     n_gaps = counts.gaps.shape[-1]
     # Two gradients, one on either side, for every column of the curvature.
     n_matrices = batch.numel() * n_gaps
     n_probabilities = n_matrices * counts.n_states**2
     columns = max(1, _AT_ONCE // (2 * n_probabilities))
-    best = maximise(problem.log_posterior, theta, max_iter=max_iter, columns=columns)
-    return JumpFit.of(problem, best, batch)
+    maxima = []
+    for start in starts:
+        theta = scheme.parameters_of(start.to(torch.float64))
+        theta = theta.expand(*batch, -1)
+        theta = theta.reshape(batch.numel(), -1)
+        maxima.append(maximise(problem.log_posterior, theta, max_iter=max_iter, columns=columns))
+    return JumpFit.of(problem, highest(maxima), batch)
 
 
 def _fit_pairs(
-    pairs: PanelPairs, scheme: RateScheme, start: Tensor, prior: LogDensity | None, max_iter: int
+    pairs: PanelPairs, scheme: RateScheme, starts: Tensor, prior: LogDensity | None, max_iter: int
 ) -> JumpFit:
     if not isinstance(prior, LogRatePrior | None):
         raise TypeError(
@@ -370,7 +376,14 @@ def _fit_pairs(
             f"{type(prior).__name__}"
         )
     objective = PanelObjective(pairs, scheme, prior)
-    theta = scheme.parameters_of(start.to(torch.float64))
+    theta = scheme.parameters_of(starts.to(torch.float64))
     batch = theta.shape[:-1]
     theta = theta.reshape(batch.numel(), -1)
-    return ascended(objective, scheme, theta, batch, pairs.n_observed, max_iter)
+    fits = ascended(objective, scheme, theta, batch, pairs.n_observed, max_iter)
+    if len(starts) == 1:
+        return fits.member(0)
+    # With the prior, which may prefer another maximum than the likelihood does.
+    values = fits.log_likelihood
+    if prior is not None:
+        values = values + prior(scheme.log_rates(fits.theta))
+    return fits.member(int(values.argmax()))

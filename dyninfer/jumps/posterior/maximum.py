@@ -46,7 +46,7 @@ def maximise_exact(
     generator = scheme.generator(theta)
     likelihood_before = float(counts.log_likelihood(generator))
     prior = log_rate_prior(counts, scheme, width)
-    fit = fit_panel(counts, scheme, start, prior, max_steps)
+    fit = fit_panel(counts, scheme, prior=prior, max_iter=max_steps)
     return JumpResult(
         generator=fit.generator,
         initial=initial / initial.sum(),

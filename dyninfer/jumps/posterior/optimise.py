@@ -5,8 +5,8 @@ The curvature is needed for intervals anyway.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -139,6 +139,21 @@ def maximise(
         newton_steps = 0
     n_columns = columns or 1
     return _polished(objective, point.theta, tol, newton_steps, iteration, n_columns)
+
+
+def highest(maxima: Sequence[Maximum]) -> Maximum:
+    """For every member of a batch, the highest maximum of those reached from several starts."""
+    best = maxima[0]
+    for other in maxima[1:]:
+        is_higher = other.value > best.value
+        parts = {}
+        for name in ("theta", "value", "information", "decrement"):
+            old = getattr(best, name)
+            trailing = (1,) * (old.ndim - 1)
+            chosen = is_higher.reshape(-1, *trailing)
+            parts[name] = torch.where(chosen, getattr(other, name), old)
+        best = replace(best, **parts, iterations=best.iterations + other.iterations)
+    return best
 
 
 def value_and_slope(objective: Objective, theta: Tensor) -> tuple[Tensor, Tensor]:

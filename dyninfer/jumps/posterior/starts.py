@@ -18,6 +18,11 @@ from dyninfer.jumps.likelihood.scheme import RateScheme
 
 # Transitions that a jump counts at least: a rate of 0 has no logarithm.
 LEAST_JUMPS = 0.5
+# Changes in a mean gap, by crude rates, from which on many are missed, so that those are too low.
+OFTEN_MISSED = 0.2
+# Of three and four states whose rates are one to two a gap, fits from crude rates ended up to 14
+# below the maximum in 8 of 12 panels, and fits from rates four times as high in none.
+FASTER = 4.0
 # A path of the median length is thinned to about so many observations.
 _THINNED_LENGTH = 20
 
@@ -36,6 +41,27 @@ class Starts:
 
     generators: Tensor
     counts: PanelCounts
+
+
+def exact_starts(counts: PanelCounts | PanelPairs, allowed: Tensor) -> Tensor:
+    """Generators ``(k, ..., S, S)`` to start from where labels are never wrong.
+
+    Crude ones, and faster ones where gaps are so long that changes are missed: the likelihood then
+    has several maxima, and crude rates lie before a lower one.
+
+    Parameters
+    ----------
+    counts : PanelCounts or PanelPairs
+        One panel, or a batch of them.
+    allowed : Tensor, ``(S, S)`` bool
+        Which jumps can happen.
+    """
+    crude = counts.crude_generator(allowed, least=LEAST_JUMPS)
+    fastest = -crude.diagonal(dim1=-2, dim2=-1).min()
+    mean_gap = counts.total_time / counts.n_observed.sum()
+    if fastest * mean_gap < OFTEN_MISSED:
+        return crude.unsqueeze(0)
+    return torch.stack([crude, FASTER * crude])
 
 
 def crude_starts(labels: Paths, n_states: int, scheme: RateScheme) -> Starts:
