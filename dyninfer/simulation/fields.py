@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dyninfer.diffusions import Diffusion
 from dyninfer.learning.functions import check_dense
+from dyninfer.learning.settings import brief, is_number
 
 # How the shapes that a field may return are written in a message.
 _SHAPES = {
@@ -39,8 +40,13 @@ def check_fields(process: Diffusion, x: Tensor, t: float) -> tuple[Tensor | None
     Raises
     ------
     TypeError, ValueError
-        If a field returns anything but a tensor of the right shape.
+        If a field returns anything but a tensor of the right shape, or the longest step is none.
     """
+    step = process.longest_step
+    if step is not None and not (is_number(step) and step > 0):
+        raise ValueError(
+            f"longest_step of the process must be a positive number or None, found {brief(step)}"
+        )
     rows = rows_near(x)
     n, d = rows.shape
     # In double precision first: single precision refuses times beyond its largest number.

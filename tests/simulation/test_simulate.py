@@ -172,6 +172,19 @@ def test_provenance_is_plain():
     assert from_plain(attrs["solver"]).dt == 0.3
 
 
+def test_a_process_bounds_the_steps_that_nobody_chose():
+    process = Diffusion(drift=lambda t, x: -x, diffusion=0.5)
+    process.longest_step = 0.5
+    x = torch.ones(2, 2)
+    # A hundredth of the span is longer.
+    assert simulate(process, x, [0.0, 100.0]).attrs["longest_step"] == 0.5
+    assert simulate(process, x, [0.0, 100.0], solver=SRA1(dt=2.0)).attrs["longest_step"] == 2.0
+    for step in (-1, 0, float("nan"), "short"):
+        process.longest_step = step
+        with pytest.raises(ValueError, match="longest_step of the process must be a positive"):
+            simulate(process, x, [0.0, 100.0])
+
+
 @pytest.mark.parametrize(
     ("process", "solver", "expected"),
     [
