@@ -123,7 +123,7 @@ def noisy_density(
         grows=True,
     )
     solver = as_solver(settings.solver, SRA1(), Kind.ADDITIVE, equation)
-    grid = solver.grid(span)
+    grid = solver.grid(span, equation.longest_step)
     scale = Scale.of(equation, starts, span)
     terms = []
     for rows in chunks(len(starts), settings.chunk_size):

@@ -217,6 +217,17 @@ def test_density_with_noise_is_that_of_the_noisy_process_within_two_standard_err
     assert float(result.lower_bound.mean()) < float(exact.mean())
 
 
+def test_a_process_bounds_the_steps_of_its_density_with_noise():
+    process = shrinking(0.4, 0.5)
+    x = torch.zeros(3, 1)
+    options = {"noise": 0.3, "n_paths": 20}
+    short = log_density_with_noise(process, x, (0.0, 1.0), normal, solver=SRA1(dt=0.004), **options)
+    # Without it, steps are a hundredth of the span.
+    process.longest_step = 0.004
+    bounded = log_density_with_noise(process, x, (0.0, 1.0), normal, **options)
+    assert torch.equal(bounded.log_density, short.log_density)
+
+
 def test_the_logarithm_of_few_paths_is_low_by_half_the_squared_error():
     x = torch.full((20_000, 1), 0.5)
     process = shrinking(0.4, 0.5)
