@@ -101,15 +101,16 @@ class GuidedEquation:
         drives, step_weights = _noise(guide_steps, steps, n_samples, generator)
         free = self._free_noise(n_samples, generator)
         weights = start_weights + step_weights + _half_square(free)
+        noise = torch.cat([drives, free])
         networks = self.equation.networks
         # Draws without a gradient have no way back to be shortened.
-        if networks is not None and torch.is_grad_enabled() and fits_at_once(z, drives):
+        if networks is not None and torch.is_grad_enabled() and fits_at_once(z, len(noise)):
             whole = WholeWalk(self, networks, steering)
-            every_state, epsilon = whole.run(z, torch.cat([drives, free]))
+            every_state, epsilon = whole.run(z, noise)
             weights = weights - _half_square(epsilon)
             return every_state.permute(3, 1, 0, 2), weights.T
         # Unbound once: the gradient of an index is a whole tensor of zeros at every step.
-        noise = [*drives.unbind(0), *free.unbind(0)]
+        kicks = noise.unbind(0)
         by_time = self.level.transpose(0, 1)
         first_level, *levels = by_time.unsqueeze(-1).unbind(0)
         walk = _Walk(self, steering)
@@ -117,7 +118,7 @@ class GuidedEquation:
         states = [x]
         shocks = []
         for n, level in enumerate(levels):
-            z, epsilon = walk.step(n, x, z, noise[n], level)
+            z, epsilon = walk.step(n, x, z, kicks[n], level)
             x = _state_of(z) + level
             shocks.append(epsilon)
             states.append(x)

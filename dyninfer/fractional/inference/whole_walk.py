@@ -24,23 +24,21 @@ if TYPE_CHECKING:
 # Of the state: slopes take a way back through the networks for every coordinate of their outputs.
 MOST_COORDINATES = 8
 
-
 # Numbers of the derivatives of all steps, 128 MB: with more, the way back goes step by step.
 MOST_NUMBERS = 2**24
 
 
-def fits_at_once(start: Tensor, noise: Tensor) -> bool:
+def fits_at_once(start: Tensor, n_steps: int) -> bool:
     """Whether there are steps, and the derivatives of all of them fit into some memory.
 
     Parameters
     ----------
     start : Tensor, ``(P, d, S, m)``
-    noise : Tensor, ``(n, P, d, r, m)``
-        Of the steps that are guided.
+    n_steps : int
+        Guided or free.
     """
     n_paths, d, size, n_samples = start.shape
     n_numbers = (d * size) ** 2
-    n_steps = len(noise)
     return 0 < n_steps * n_paths * n_samples * n_numbers <= MOST_NUMBERS
 
 

@@ -22,6 +22,7 @@ CASES = {
         Parts(drift="network", encoder="network", decoder="network"),
         {"latent": True, "read_first": 3},
     ),
+    "steps that nothing guides": (Parts(drift="network", encoder="network"), {"read_first": 1}),
 }
 
 
