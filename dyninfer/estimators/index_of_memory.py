@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy import ndarray
 
+from dyninfer.data.provenance import Provenance
 from dyninfer.data.time_reading import requested_times
 from dyninfer.fractional.inference import FittedEquation
-from dyninfer.fractional.settings import FractionalNoise
+from dyninfer.fractional.settings import FractionalNoise, Latent, Observed
 from dyninfer.learning.settings import check_level
 
 
@@ -21,6 +22,8 @@ class IndexOfMemory:
     if TYPE_CHECKING:
         # Of the estimator, which documents them.
         noise: FractionalNoise
+        state: Observed | Latent
+        provenance_: Provenance
         model_: Any
         _check_fitted: Any
 
@@ -80,8 +83,9 @@ class IndexOfMemory:
     def hurst_table(self, level: float = 0.95) -> pd.DataFrame:
         """The index with its interval: columns ``hurst``, ``low`` and ``high``.
 
-        One row, one per feature, or one per time of ``hurst_``. The ends are NaN where there is no
-        interval: for an index that was given, or trained on a bound.
+        One row; one per feature or latent coordinate, by name or number; or one per time of
+        ``hurst_``. The ends are NaN where there is no interval: for an index that was given, or
+        trained on a bound.
         """
         self._check_fitted()
         check_level(level)
@@ -94,14 +98,22 @@ class IndexOfMemory:
         table = pd.DataFrame({"hurst": values, "low": ends[:, 0], "high": ends[:, 1]})
         if self.noise.changes:
             table.index = pd.Index(self._fitted.moments, name="time")
+        elif self.noise.per_dimension:
+            table.index = self._coordinates()
         return table
 
     def learned(self) -> dict[str, pd.DataFrame]:
         """The index of memory with 95 % intervals, by name; see :meth:`summary`."""
         table = self.hurst_table()
-        if self.noise.changes:
+        if table.index.name is not None:
             table = table.reset_index()
         return {"index of memory": table}
+
+    def _coordinates(self) -> pd.Index:
+        """What each coordinate of the equation is."""
+        if isinstance(self.state, Latent):
+            return pd.RangeIndex(self.state.dim, name="coordinate")
+        return pd.Index(self.provenance_.features, name="feature")
 
     def _check_changes(self, name: str) -> None:
         """Raise a ValueError where an index is asked for at times and has none."""

@@ -61,15 +61,15 @@ def learned(model: Any) -> list[tuple[str, Table]]:
 
 
 def _hurst(model: Any) -> Table:
-    """Hurst index, or one of each feature, or of each time of an index that changes."""
+    """Hurst index, or one of each coordinate, or of each time of an index that changes."""
     table = model.hurst_table()
     rows = []
     for place, values in table.iterrows():
         label = "Hurst index"
         if table.index.name == "time":
             label = f"Hurst index at {number(place)}"
-        elif len(table) > 1:
-            label = f"Hurst index of {model.provenance_.features[place]}"
+        elif table.index.name is not None:
+            label = f"Hurst index of {table.index.name} {place}"
         cells = [label, *(_cell(value) for value in values)]
         rows.append(Row(cells, False))
     return Table(["", "value", "low", "high"], rows)

@@ -6,6 +6,7 @@ import pytest
 from sklearn.exceptions import NotFittedError
 
 import dyninfer as di
+from dyninfer.report import path_tables
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,28 @@ def test_coefficients_of_a_library_are_shown():
     model = di.KramersMoyal(drift=di.Polynomials(degree=1)).fit(paths, progress=False)
     tables = model.summary().tables
     pd.testing.assert_frame_equal(tables["coefficients"], model.coefficients_)
+
+
+@pytest.mark.parametrize(
+    ("state", "names"),
+    [
+        (di.Observed(), ["feature x", "feature y", "feature z"]),
+        (di.Latent(dim=2), ["coordinate 0", "coordinate 1"]),
+    ],
+)
+def test_an_index_of_every_coordinate_says_of_which(state, names):
+    rng = np.random.default_rng(0)
+    times = np.linspace(0, 1, 8)
+    tables = [pd.DataFrame(rng.normal(size=(8, 3)), columns=list("xyz")) for _ in range(3)]
+    noise = di.FractionalNoise(per_dimension=True, n_nodes=3)
+    model = di.FractionalSDE(noise=noise, state=state, inference=di.Exact(max_steps=2))
+    model.fit(di.Paths(times=[times] * 3, states=tables), progress=False)
+    table = model.summary().tables["index of memory"]
+    kind = table.columns[0]
+    assert [f"{kind} {name}" for name in table[kind]] == names
+    assert list(table["hurst"]) == list(model.hurst_)
+    _, rows = path_tables.learned(model)[-1]
+    assert [row.cells[0] for row in rows.rows] == [f"Hurst index of {name}" for name in names]
 
 
 def test_nothing_learned_is_told():
