@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy import ndarray
 
-from dyninfer.data.provenance import Provenance
 from dyninfer.data.time_reading import requested_times
 from dyninfer.fractional.inference import FittedEquation
 from dyninfer.fractional.settings import FractionalNoise, Latent, Observed
@@ -23,9 +22,9 @@ class IndexOfMemory:
         # Of the estimator, which documents them.
         noise: FractionalNoise
         state: Observed | Latent
-        provenance_: Provenance
         model_: Any
         _check_fitted: Any
+        _known: Any
 
         @property
         def _fitted(self) -> FittedEquation: ...
@@ -113,7 +112,7 @@ class IndexOfMemory:
         """What each coordinate of the equation is."""
         if isinstance(self.state, Latent):
             return pd.RangeIndex(self.state.dim, name="coordinate")
-        return pd.Index(self.provenance_.features, name="feature")
+        return pd.Index(self._known().features, name="feature")
 
     def _check_changes(self, name: str) -> None:
         """Raise a ValueError where an index is asked for at times and has none."""

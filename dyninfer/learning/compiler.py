@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
-# What torch looks for on a CPU, beside the name in CXX.
-_COMPILERS = ("g++", "clang++", "c++", "cl")
+# What torch runs on a CPU where CXX names none; it looks for no other.
+_COMPILERS = {"darwin": "clang++", "win32": "cl"}
 
 
 def compiled(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
@@ -19,7 +20,7 @@ def compiled(function: Callable[..., Any], device: torch.device) -> Callable[...
     Raises
     ------
     RuntimeError
-        On a CPU without a C++ compiler. What a GPU runs is compiled by what torch brings along.
+        On a CPU without the C++ compiler that torch runs; for a GPU, torch brings its own.
     """
     if device.type == "cpu":
         _check_compiler()
@@ -27,9 +28,10 @@ def compiled(function: Callable[..., Any], device: torch.device) -> Callable[...
 
 
 def _check_compiler() -> None:
-    names = (os.environ.get("CXX", ""), *_COMPILERS)
-    if not any(name and shutil.which(name) for name in names):
+    usual = _COMPILERS.get(sys.platform, "g++")
+    name = os.environ.get("CXX", usual)
+    if shutil.which(name) is None:
         raise RuntimeError(
-            "compile=True needs a C++ compiler on a CPU, and there is none: install g++ or "
-            "clang++, name one in the environment variable CXX, or leave compile out"
+            f"compile=True needs a C++ compiler on a CPU, and {name!r} is not there: install it, "
+            "name another in the environment variable CXX, or leave compile out"
         )

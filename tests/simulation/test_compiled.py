@@ -54,6 +54,13 @@ def test_without_a_compiler_the_remedy_is_named(monkeypatch):
         di.ActionMatching(width=8, training=training).fit(cells, progress=False)
 
 
+def test_a_compiler_that_is_named_and_missing_is_told(monkeypatch):
+    # torch runs this one alone, whatever else is installed.
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(RuntimeError, match="'no-such-compiler' is not there"):
+        simulate(Diffusion(drift=turning), torch.eye(2), [0.0, 1.0], compile=True)
+
+
 def test_processes_without_a_drift_network_refuse_it():
     gate = di.MarkovJump([[-1.0, 1.0], [2.0, -2.0]])
     with pytest.raises(ValueError, match="compile=True cannot be used: a MarkovJump is drawn"):
