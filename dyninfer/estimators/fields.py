@@ -46,6 +46,7 @@ class FieldEstimator(Estimator):
     """
 
     scale: ClassVar[ScaleMode] = "global"
+    data_have_times: ClassVar[bool] = False
 
     @abstractmethod
     def predict(self, x: Any) -> tuple[np.ndarray, np.ndarray]:

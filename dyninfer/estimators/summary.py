@@ -58,6 +58,8 @@ class Summarised:
     """The part of every estimator that summarises it on one page."""
 
     tables: ClassVar[tuple[str, ...]]
+    # Observed velocities have none: what stands in their place is a unit of time.
+    data_have_times: ClassVar[bool] = True
     process_: Any
     history_: pd.DataFrame
     status_: str
@@ -76,7 +78,7 @@ class Summarised:
             If the model is not fitted.
         """
         known = self._known()
-        facts = _facts_of_data(known)
+        facts = _facts_of_data(known, self.data_have_times)
         facts["settings"] = " ".join(repr(self).split())
         facts["learned"] = _size(self.process_)
         facts["last step"] = _last(self.history_)
@@ -99,13 +101,13 @@ class Summarised:
         """What is known about the data; a NotFittedError where nothing was learned."""
 
 
-def _facts_of_data(known: Provenance) -> dict[str, str]:
+def _facts_of_data(known: Provenance, has_times: bool) -> dict[str, str]:
     n = sum(known.sizes)
-    first, last = known.times[0], known.times[-1]
-    facts = {
-        "data": f"{counted(n, 'observation')}, times {as_text(first)} to {as_text(last)}",
-        "features": display.listed(known.features),
-    }
+    size = counted(n, "observation")
+    if has_times:
+        first, last = known.times[0], known.times[-1]
+        size += f", times {as_text(first)} to {as_text(last)}"
+    facts = {"data": size, "features": display.listed(known.features)}
     if known.source:
         keys = [f"{key}={value!r}" for key, value in known.source.items()]
         facts["read by"] = ", ".join(keys)

@@ -1,5 +1,6 @@
 """What a fitted model says of itself on one page."""
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -41,6 +42,16 @@ def test_coefficients_of_a_library_are_shown():
     model = di.KramersMoyal(drift=di.Polynomials(degree=1)).fit(paths, progress=False)
     tables = model.summary().tables
     pd.testing.assert_frame_equal(tables["coefficients"], model.coefficients_)
+
+
+def test_velocities_are_not_said_to_have_times():
+    angle = np.linspace(0, 6, 40)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    cells = anndata.AnnData(circle.astype(np.float32))
+    cells.obsm["velocity"] = circle[:, ::-1] * [-1, 1]
+    model = di.VectorFieldGP(n_neighbors=8)
+    page = model.fit(cells, use_rep="X", velocity_key="velocity", progress=False).summary()
+    assert page.facts["data"] == "40 observations"
 
 
 @pytest.mark.parametrize(
