@@ -697,6 +697,8 @@ def test_resume_needs_a_file_and_the_file_a_folder(tmp_path):
         ({"gradient_clip": -1.0}, "training.gradient_clip must be positive"),
         ({"warmup_steps": -1}, "training.warmup_steps must not be negative"),
         ({"weight_decay": -0.1}, "training.weight_decay must not be negative"),
+        ({"solver_penalty": math.inf}, "training.solver_penalty must be finite, found inf"),
+        ({"learning_rate": math.inf}, "training.learning_rate must be finite, found inf"),
         ({"patience": 0}, "training.patience must be at least 1, or None"),
         (
             {"validation_fraction": 1.0},

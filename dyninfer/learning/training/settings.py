@@ -107,6 +107,8 @@ class Training(Settings):
         for name in ("warmup_steps", "weight_decay", "solver_penalty"):
             self._require(name, getattr(self, name) >= 0, "not be negative")
         self._require("learning_rate", self.learning_rate > 0, "be positive")
+        for name in ("learning_rate", "weight_decay", "solver_penalty"):
+            self._require(name, getattr(self, name) < math.inf, "be finite")
         if self.gradient_clip is not None:
             self._require("gradient_clip", self.gradient_clip > 0, "be positive")
         if self.patience is not None:
