@@ -87,7 +87,7 @@ def test_fits_are_alike_and_come_back_from_files_that_hold_no_code(make, tmp_pat
     loaded.save(tmp_path / "again.safetensors")
     with pytest.raises(ValueError, match="body.0.weight.* must be given as it was fitted"):
         di.load(path, network=make(width=8).network)
-    with pytest.raises(TypeError, match="drift is no module .* those are: network"):
+    with pytest.raises(TypeError, match="drift is not a module .* those are: network"):
         di.load(path, network=make().network, drift=nn.Linear(2, 2))
 
 
