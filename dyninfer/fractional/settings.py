@@ -261,6 +261,12 @@ class Variational(Settings):
             )
         if self.training is not None:
             self.training.check()
+            # Steps of different lengths are compiled one by one: a second did not end in 100 s.
+            if self.training.compile:
+                raise ValueError(
+                    "training.compile=True compiles every step of a walk anew, which takes longer "
+                    "than the fit; leave it out"
+                )
 
 
 @dataclass(frozen=True, kw_only=True)

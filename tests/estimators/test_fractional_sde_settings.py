@@ -209,3 +209,8 @@ def test_a_model_that_meets_what_its_drift_cannot_take_says_so():
 def test_a_wrong_shape_is_said_to_be_one_even_where_it_is_not_finite():
     with pytest.raises(ValueError, match="drift must return a tensor of shape"):
         trained(drift=lambda t, x: x.sum() * math.nan)
+
+
+def test_compiled_walks_are_refused_before_anything_is_learned():
+    with pytest.raises(ValueError, match="compiles every step of a walk anew"):
+        trained(inference=small(training=Training(compile=True)))
