@@ -36,7 +36,7 @@ extensions = [
     "extensions.reference",
     "extensions.words",
 ]
-exclude_patterns = ["conf.py", "pictures.py", "extensions", "_build", "_static"]
+exclude_patterns = ["conf.py", "pictures.py", "scale_picture.py", "extensions", "_build", "_static"]
 exclude_patterns += ["**/.jupyter_cache", "**/jupyter_execute"]
 
 nb_custom_formats = {".py": "extensions.lessons.read"}

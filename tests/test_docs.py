@@ -161,3 +161,11 @@ def test_every_file_of_the_package_that_a_page_mentions_is_there(page):
         if not any((root / name).exists() for root in roots):
             missing.append(name)
     assert not missing
+
+
+def test_scripts_beside_the_pages_are_no_pages():
+    """A script that is not excluded is executed as a notebook by the full build alone."""
+    text = (ROOT / "docs" / "conf.py").read_text()
+    scripts = [path.name for path in (ROOT / "docs").glob("*.py")]
+    excluded = text.split("exclude_patterns = [")[1].split("]")[0]
+    assert [name for name in scripts if f'"{name}"' not in excluded] == []
