@@ -56,8 +56,10 @@ def main() -> None:
     lines, slower = compared(before, now)
     print("\n".join(lines))
     if options.keep:
+        # More digits are those of one run.
+        rounded = {name: round(value, 4) for name, value in now.items()}
         # What was left out here, as for want of a package, stays as it was.
-        STORED.write_text(json.dumps(before | now, indent=1, ensure_ascii=False) + "\n")
+        STORED.write_text(json.dumps(before | rounded, indent=1, ensure_ascii=False) + "\n")
     for name in slower:
         print(f"slower by more than {TOLERANCE:.0%}: {name}")
     if not slower:
