@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import threading
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ from dyninfer.learning.slabs import SLAB, slabs
 LARGE = 1_000_000_000
 
 
-class LazyRows(NDArrayOperatorsMixin):
+class LazyRows(NDArrayOperatorsMixin, ABC):
     """Base of rows ``(n, feature)`` that are made or read when they are asked for.
 
     They are asked for by an index, as of an array. Whatever else an array can do makes an array of
@@ -32,9 +33,9 @@ class LazyRows(NDArrayOperatorsMixin):
     shape: tuple[int, int]
     ndim = 2
 
+    @abstractmethod
     def rows(self, numbers: ndarray) -> ndarray:
         """Some of the rows, by their numbers."""
-        raise NotImplementedError
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -98,7 +98,10 @@ def _sums(sample: np.ndarray) -> np.ndarray:
     mantissa, exponent = np.frexp(values)
     # The digits of single precision, in any unit; to add zero makes −0 the same as 0.
     digits = mantissa.astype(np.float32) + 0
-    words = np.concatenate([digits.view(np.uint32), exponent.view(np.uint32)], 1)
+    digit_words = digits.view(np.uint32)
+    exponent_words = exponent.view(np.uint32)
+    words = np.concatenate([digit_words, exponent_words], 1)
     # Numbers of our own, so that a file means the same with any version of NumPy.
     keys = [mix64(column) | 1 for column in range(words.shape[1])]
-    return words.astype(np.uint64) @ np.array(keys, dtype=np.uint64)
+    odd_numbers = np.array(keys, dtype=np.uint64)
+    return words.astype(np.uint64) @ odd_numbers

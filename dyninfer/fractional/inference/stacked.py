@@ -126,10 +126,13 @@ class StackedNetworks:
     def _first_layer(self, n_samples: int) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Weights ``(dS, f w)`` of ``f`` sheets, and at every step what is known ``(m P, f w)``."""
         weights = [sheet.of_chain for sheet in self.sheets]
+        weight = torch.cat(weights, dim=1)
         offsets = [sheet.offset for sheet in self.sheets]
-        of_paths = torch.cat(offsets, dim=-1).unsqueeze(1)
-        of_walks = of_paths.expand(-1, n_samples, -1, -1)
-        return torch.cat(weights, dim=1), of_walks.flatten(1, 2).unbind(0)
+        of_paths = torch.cat(offsets, dim=-1)
+        # The same for all walks of a path.
+        of_walks = of_paths.unsqueeze(1).expand(-1, n_samples, -1, -1)
+        at_steps = of_walks.flatten(1, 2).unbind(0)
+        return weight, at_steps
 
     def _outputs(self, linear: Tensor) -> Tensor:
         """Outputs ``(f, rows, d)`` of what the first layer makes ``(rows, f w)``."""
